@@ -1,0 +1,1 @@
+"""The Ukrainian text-to-speech service."""

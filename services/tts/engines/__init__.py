@@ -1,0 +1,1 @@
+"""Speech engines, one a module, all behind the seam in `services.tts.engine`."""

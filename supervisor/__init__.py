@@ -1,0 +1,1 @@
+"""atlasctl: a supervisor and launcher for local AI services."""

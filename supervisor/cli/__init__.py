@@ -1,0 +1,1 @@
+"""The command line: argv in, a table and an exit code out."""

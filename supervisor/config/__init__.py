@@ -1,0 +1,1 @@
+"""From the YAML file to specs, or to every error in it."""

@@ -1,0 +1,1 @@
+"""One module a probe type; each returns one `ProbeResult`."""
