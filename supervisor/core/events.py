@@ -1,0 +1,170 @@
+"""What can happen to a unit: the whole input of `supervisor.core.step`.
+
+Every event about a process carries the `RunId` of the run it is about; `step` drops those of an
+older run in one place. Operator commands carry none: they are about the unit.
+"""
+
+from dataclasses import dataclass
+from typing import NewType
+
+from supervisor.core.spec import ProbeKind
+
+RunId = NewType("RunId", int)
+"""Counts the spawns of one unit over its whole life, daemon restarts included; from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitCode:
+    """The process ended by itself."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExitSignal:
+    """The process was ended by a signal."""
+
+    signal: int
+    core_dumped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExitUnknown:
+    """The process is gone, and the kernel would not say how (an adopted process, usually)."""
+
+
+Exit = ExitCode | ExitSignal | ExitUnknown
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """One answer of one probe.
+
+    `ok` is None when the prober itself failed (no descriptor left, its own bug): that says
+    nothing of the service and is never counted against it.
+    """
+
+    ok: bool | None
+    detail: str
+    """Why, in words fit for `status`: "503 Service Unavailable", "connection refused"."""
+    latency: float = 0.0
+    """Seconds, from the first system call to the verdict."""
+
+
+# Operator commands ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Make the goal UP; a failed or waiting unit tries at once, with a clean record."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Make the goal DOWN."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """End the present run, if any, and begin another; the goal is UP afterwards."""
+
+    why: str
+
+
+# What the fleet tells a unit -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Every dependency holds and there is room to start: a blocked unit may spawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A blocked unit goes on waiting, and this is for what."""
+
+    why: str
+
+
+# What the system tells a unit ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The process exists; its executable was found and started."""
+
+    run: RunId
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """There is no process, and this is why."""
+
+    run: RunId
+    why: str
+    retry: bool = True
+    """False: trying again cannot help until somebody changes something (no such command)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A process of an earlier daemon was proven to be this unit's run and is watched again."""
+
+    run: RunId
+    pid: int
+    started_at: float
+    """Monotonic seconds, on this daemon's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The first process of the run ended. Others of its tree may still live."""
+
+    run: RunId
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """The rest of the run's tree was looked for and killed; `left` is what could not be ended.
+
+    Empty `left` is the proof: no process of the tree exists and the ports are free.
+    """
+
+    run: RunId
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A probe that was asked for has its answer."""
+
+    run: RunId
+    kind: ProbeKind
+    result: ProbeResult
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """The unit's own deadline may have come. Always harmless, however early or often."""
+
+
+Event = (
+    Start
+    | Stop
+    | Restart
+    | Admitted
+    | Held
+    | Spawned
+    | SpawnFailed
+    | Adopted
+    | Exited
+    | Cleared
+    | Probed
+    | TimePassed
+)
