@@ -1,0 +1,85 @@
+"""What a step asks the shell to do: the whole output of `supervisor.core.step`.
+
+The shell performs effects in order, after the step. An effect that has an answer gets it as
+exactly one event, queued and never delivered from within the effect.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from supervisor.core.events import RunId
+from supervisor.core.spec import ProbeKind
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start the service's command. Answer: `Spawned` or `SpawnFailed`."""
+
+    run: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send the signal, and SIGCONT after it, to the run's process group. No answer."""
+
+    run: RunId
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """SIGKILL the run's whole tree. No answer but the `Exited` that it causes."""
+
+    run: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """End what is left of the run's tree and see that its ports are free. Answer: `Cleared`.
+
+    The rest gets SIGTERM now and SIGKILL after `grace` seconds.
+    """
+
+    run: RunId
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Make one probe. Answer: `Probed`, within the probe's time-out."""
+
+    run: RunId
+    kind: ProbeKind
+
+
+class Topic(StrEnum):
+    """What a note is about: the vocabulary of the journal."""
+
+    ASKED = "asked"
+    BLOCKED = "blocked"
+    STARTED = "started"
+    ADOPTED = "adopted"
+    SPAWN_FAILED = "spawn-failed"
+    READY = "ready"
+    UNREADY = "unready"
+    PROBE_FAILED = "probe-failed"
+    STOPPING = "stopping"
+    KILLED = "killed"
+    EXITED = "exited"
+    LEFT_OVER = "left-over"
+    RESTARTING = "restarting"
+    GAVE_UP = "gave-up"
+    STOPPED = "stopped"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Write a line into the journal: what happened or was decided, and why."""
+
+    topic: Topic
+    text: str
+    run: RunId | None = None
+
+
+Effect = Spawn | Signal | Kill | Clear | Ask | Note

@@ -1,0 +1,228 @@
+"""What the probes of one run have shown, and what follows from it.
+
+Startup gates readiness and liveness. Thresholds count results in a row. A prober's own error
+(`ProbeResult.ok is None`) leaves every count as it was. The words and rules are the kubelet's:
+kubernetes.io, "Configure Liveness, Readiness and Startup Probes".
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import assert_never
+from zlib import crc32
+
+from supervisor.core.events import ProbeResult, RunId
+from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
+
+FIRST_STARTUP_PROBE = 0.05
+"""Seconds after spawn, at most, until the first startup probe: a fast service is seen fast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What is known of one probe of one run."""
+
+    due: float
+    """When to ask next, on the monotonic clock."""
+    asking: bool = False
+    streak: int = 0
+    """Successes in a row if positive, failures in a row if negative."""
+    last: ProbeResult | None = None
+    last_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state of all probes of one run."""
+
+    started: bool
+    """The startup probe has succeeded, or there is none."""
+    ready: bool
+    tallies: tuple[tuple[ProbeKind, Tally], ...] = ()
+    """Only the probes that are being asked now."""
+    started_by: float | None = None
+    """When the startup probe must have succeeded."""
+    healthy_since: float | None = None
+    """When the run last became ready."""
+    spoken: ProbeResult | None = None
+    """The latest result of any probe, for people."""
+    spoken_kind: ProbeKind | None = None
+
+    def tally(self, kind: ProbeKind) -> Tally | None:
+        """Return what is known of this probe, or None if it is not being asked."""
+        return next((tally for its, tally in self.tallies if its is kind), None)
+
+
+@dataclass(frozen=True, slots=True)
+class BecameReady:
+    """The run does its work now."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class BecameUnready:
+    """The run lives, and does not do its work."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FirstFailure:
+    """A probe that had succeeded failed once; nothing follows from it yet."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The run must be replaced."""
+
+    why: str
+
+
+Verdict = BecameReady | BecameUnready | FirstFailure | Dead
+
+
+def fraction(*of: object) -> float:
+    """Return a number in [0, 1) that only depends on the arguments.
+
+    Jitter without randomness: services differ from each other and runs from each other, and
+    a replayed history gives the same delays.
+    """
+    return crc32(":".join(map(str, of)).encode()) / 2**32
+
+
+def begin(spec: ServiceSpec, run: RunId, now: float) -> Health:
+    """Return the health of a run that was spawned just now."""
+    if spec.startup is not None:
+        spread = min(spec.startup.every, FIRST_STARTUP_PROBE)
+        due = now + spread * fraction(spec.name, run)
+        return Health(
+            started=False,
+            ready=False,
+            tallies=((ProbeKind.STARTUP, Tally(due)),),
+            started_by=None if spec.startup.budget is None else now + spec.startup.budget,
+        )
+    return _start_watching(spec, run, now, Health(started=True, ready=False))
+
+
+def resume(spec: ServiceSpec, run: RunId, now: float) -> Health:
+    """Return the health of a run that had started long ago and was adopted just now."""
+    return _start_watching(spec, run, now, Health(started=True, ready=False))
+
+
+def _start_watching(spec: ServiceSpec, run: RunId, now: float, health: Health) -> Health:
+    tallies: list[tuple[ProbeKind, Tally]] = []
+    if spec.readiness is not None:
+        tallies.append((ProbeKind.READINESS, Tally(now)))
+    if spec.liveness is not None:
+        # Spread over the second half of the first period, so that a hundred services that
+        # started together are not probed together ever after.
+        spread = 0.5 + 0.5 * fraction(spec.name, run, "liveness")
+        tallies.append((ProbeKind.LIVENESS, Tally(now + spec.liveness.every * spread)))
+    # Without a readiness probe, having started is all that can be known.
+    ready = spec.readiness is None
+    return replace(
+        health,
+        started=True,
+        ready=ready,
+        healthy_since=now if ready else None,
+        tallies=tuple(tallies),
+        started_by=None,
+    )
+
+
+def deadline(health: Health) -> float | None:
+    """Return when `ask` or `overdue` has something to say next."""
+    times = [tally.due for _, tally in health.tallies if not tally.asking]
+    if health.started_by is not None:
+        times.append(health.started_by)
+    return min(times, default=None)
+
+
+def ask(spec: ServiceSpec, health: Health, now: float) -> tuple[Health, tuple[ProbeKind, ...]]:
+    """Return the probes that are due, marked as being asked."""
+    due = tuple(k for k, tally in health.tallies if not tally.asking and tally.due <= now)
+    if not due:
+        return health, ()
+    tallies = tuple(
+        (kind, replace(tally, asking=True, due=now + _probe(spec, kind).every))
+        if kind in due
+        else (kind, tally)
+        for kind, tally in health.tallies
+    )
+    return replace(health, tallies=tallies), due
+
+
+def overdue(spec: ServiceSpec, health: Health, now: float) -> Dead | None:
+    """Return the verdict on a run that should have started by now and has not."""
+    if health.started_by is None or now < health.started_by or spec.startup is None:
+        return None
+    last = health.spoken.detail if health.spoken else "the startup probe had no answer"
+    return Dead(f"did not start within {_seconds(spec.startup.budget or 0)}: {last}")
+
+
+def judge(
+    spec: ServiceSpec, run: RunId, health: Health, kind: ProbeKind, result: ProbeResult, now: float
+) -> tuple[Health, tuple[Verdict, ...]]:
+    """Count one result. A result of a probe that is not being asked changes nothing."""
+    tally = health.tally(kind)
+    if tally is None or not tally.asking:
+        return health, ()
+    if result.ok is None:
+        return _put(health, kind, replace(tally, asking=False)), ()
+    sign = 1 if result.ok else -1
+    streak = tally.streak + sign if tally.streak * sign > 0 else sign
+    counted = Tally(max(tally.due, now), asking=False, streak=streak, last=result, last_at=now)
+    health = replace(_put(health, kind, counted), spoken=result, spoken_kind=kind)
+    probe = _probe(spec, kind)
+    match kind:
+        case ProbeKind.STARTUP:
+            if streak < probe.successes:
+                return health, ()
+            health = _start_watching(spec, run, now, health)
+            return health, (BecameReady(result.detail),) if health.ready else ()
+        case ProbeKind.READINESS:
+            return _judge_readiness(probe, health, streak, result, now)
+        case ProbeKind.LIVENESS:
+            return health, tuple(_judge_liveness(probe, streak, result))
+        case _:
+            assert_never(kind)
+
+
+def _judge_readiness(
+    probe: ProbeSpec, health: Health, streak: int, result: ProbeResult, now: float
+) -> tuple[Health, tuple[Verdict, ...]]:
+    if not health.ready and streak >= probe.successes:
+        return replace(health, ready=True, healthy_since=now), (BecameReady(result.detail),)
+    if health.ready and -streak >= probe.failures:
+        why = f"{_times(-streak)} in a row: {result.detail}"
+        return replace(health, ready=False, healthy_since=None), (BecameUnready(why),)
+    return health, (FirstFailure(result.detail),) if health.ready and streak == -1 else ()
+
+
+def _judge_liveness(probe: ProbeSpec, streak: int, result: ProbeResult) -> Iterator[Verdict]:
+    # At least, not equal: a threshold lowered by a reload must still be noticed.
+    if -streak >= probe.failures:
+        yield Dead(f"liveness probe failed {_times(-streak)} in a row: {result.detail}")
+    elif streak == -1:
+        yield FirstFailure(result.detail)
+
+
+def _put(health: Health, kind: ProbeKind, tally: Tally) -> Health:
+    tallies = tuple((its, tally if its is kind else old) for its, old in health.tallies)
+    return replace(health, tallies=tallies)
+
+
+def _probe(spec: ServiceSpec, kind: ProbeKind) -> ProbeSpec:
+    probe = spec.probe(kind)
+    assert probe is not None, f"{spec.name} has no {kind} probe, and yet a tally of it"  # noqa: S101
+    return probe
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:g} s"

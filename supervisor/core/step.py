@@ -1,0 +1,372 @@
+"""The one place where the fate of a service is decided: `step(unit, event, now)`.
+
+Pure and total: every event is accepted in every phase, and what does not concern the unit
+(an older run, a probe nobody asked) leaves it as it was. `tests/core/test_step_table.py` names
+what is expected of each phase and event.
+"""
+
+from dataclasses import replace
+from typing import assert_never
+
+from supervisor.core import health as probes
+from supervisor.core import restart
+from supervisor.core.effects import Ask, Clear, Effect, Kill, Note, Signal, Spawn, Topic
+from supervisor.core.events import (
+    Admitted,
+    Adopted,
+    Cleared,
+    Event,
+    Exited,
+    Held,
+    Probed,
+    Restart,
+    RunId,
+    Spawned,
+    SpawnFailed,
+    Start,
+    Stop,
+    TimePassed,
+)
+from supervisor.core.exits import describe_exit, signal_words
+from supervisor.core.health import BecameReady, BecameUnready, Dead, FirstFailure, Health
+from supervisor.core.restart import Again, Done, Enough, Record
+from supervisor.core.unit import (
+    Blocked,
+    Clearing,
+    Completed,
+    Failed,
+    Goal,
+    Phase,
+    Running,
+    Spawning,
+    Stopped,
+    Stopping,
+    Unit,
+    Waiting,
+)
+
+Step = tuple[Unit, tuple[Effect, ...]]
+
+ORPHAN_GRACE = 1.0
+"""Seconds that the children of a crashed process get between SIGTERM and SIGKILL."""
+
+KILL_AGAIN = 5.0
+"""Seconds between SIGKILLs of a process that the kernel does not let die (state D)."""
+
+
+def step(unit: Unit, event: Event, now: float) -> Step:
+    """Return the unit as it is after `event`, and what is to be done about it."""
+    match event:
+        case Start(why=why):
+            return _start(unit, why, now)
+        case Stop(why=why):
+            return _stop(unit, why, now)
+        case Restart(why=why):
+            return _restart(unit, why, now)
+        case Admitted():
+            return _admitted(unit, now)
+        case Held(why=why):
+            return _held(unit, why)
+        case Adopted():
+            return _adopted(unit, event, now)
+        case TimePassed():
+            return _time_passed(unit, now)
+        case Spawned() | SpawnFailed() | Exited() | Cleared() | Probed():
+            # Dropped here and nowhere else: whatever an older run still has to say.
+            return (unit, ()) if event.run != unit.run() else _of_this_run(unit, event, now)
+        case _:
+            assert_never(event)
+
+
+def _of_this_run(
+    unit: Unit, event: Spawned | SpawnFailed | Exited | Cleared | Probed, now: float
+) -> Step:
+    match event:
+        case Spawned(pid=pid):
+            return _spawned(unit, event.run, pid, now)
+        case SpawnFailed():
+            return _spawn_failed(unit, event, now)
+        case Exited():
+            return _exited(unit, event, now)
+        case Cleared(left=left):
+            return _cleared(unit, left, now)
+        case Probed():
+            return _probed(unit, event, now)
+        case _:
+            assert_never(event)
+
+
+def _enter(unit: Unit, phase: Phase, reason: str, now: float) -> Unit:
+    return replace(unit, phase=phase, reason=reason, since=now)
+
+
+# What operators ask --------------------------------------------------------------------------
+
+
+def _start(unit: Unit, why: str, now: float) -> Step:
+    match unit.phase:
+        case Stopped() | Failed() | Completed() | Waiting():
+            return _begin_anew(unit, f"start asked: {why}", now)
+        case Blocked() | Running():
+            return unit, ()
+        case Spawning() | Stopping() | Clearing() if unit.goal is Goal.UP:
+            return unit, ()
+        case Spawning() | Stopping() | Clearing():
+            return _clean(unit), (Note(Topic.ASKED, f"start asked: {why}"),)
+        case _:
+            assert_never(unit.phase)
+
+
+def _restart(unit: Unit, why: str, now: float) -> Step:
+    words = f"restart asked: {why}"
+    match unit.phase:
+        case Stopped() | Failed() | Completed() | Waiting() | Blocked():
+            return _begin_anew(unit, words, now)
+        case Spawning():
+            return _clean(unit), (Note(Topic.ASKED, words),)
+        case Running(run=run, pid=pid, started_at=started_at):
+            return _end(_clean(unit), run, pid, started_at, words, now, failure=None)
+        case Stopping():
+            phase: Phase = replace(unit.phase, failure=None)
+        case Clearing():
+            phase = replace(unit.phase, asked=True, failure=None)
+        case _:
+            assert_never(unit.phase)
+    return _clean(replace(unit, phase=phase, reason=words)), (Note(Topic.ASKED, words),)
+
+
+def _stop(unit: Unit, why: str, now: float) -> Step:
+    words = f"stop asked: {why}"
+    if unit.goal is Goal.DOWN and not isinstance(unit.phase, Failed | Completed):
+        return unit, ()
+    unit = replace(unit, goal=Goal.DOWN)
+    match unit.phase:
+        case Stopped() | Blocked() | Waiting() | Failed() | Completed():
+            return _enter(unit, Stopped(), words, now), (Note(Topic.STOPPED, words),)
+        case Spawning():
+            return unit, (Note(Topic.ASKED, words),)
+        case Running(run=run, pid=pid, started_at=started_at):
+            return _end(unit, run, pid, started_at, words, now, failure=None)
+        case Stopping():
+            phase: Phase = replace(unit.phase, failure=None)
+        case Clearing():
+            phase = replace(unit.phase, asked=True, failure=None)
+        case _:
+            assert_never(unit.phase)
+    return replace(unit, phase=phase, reason=words), (Note(Topic.ASKED, words),)
+
+
+def _clean(unit: Unit) -> Unit:
+    """An operator's word: the goal is UP and what went wrong before is forgiven."""
+    return replace(unit, goal=Goal.UP, record=Record(), restarts=0)
+
+
+def _begin_anew(unit: Unit, words: str, now: float) -> Step:
+    return _enter(_clean(unit), Blocked(), words, now), (Note(Topic.ASKED, words),)
+
+
+# What the fleet says -------------------------------------------------------------------------
+
+
+def _admitted(unit: Unit, now: float) -> Step:
+    if not isinstance(unit.phase, Blocked):
+        return unit, ()
+    run = RunId(unit.last_run + 1)
+    unit = replace(unit, last_run=run)
+    return _enter(unit, Spawning(run), "starting", now), (Spawn(run),)
+
+
+def _held(unit: Unit, why: str) -> Step:
+    if not isinstance(unit.phase, Blocked) or unit.reason == why:
+        return unit, ()
+    return replace(unit, reason=why), (Note(Topic.BLOCKED, why),)
+
+
+# What the system says ------------------------------------------------------------------------
+
+
+def _spawned(unit: Unit, run: RunId, pid: int, now: float) -> Step:
+    if not isinstance(unit.phase, Spawning):
+        return unit, ()
+    note = Note(Topic.STARTED, f"run {run} started, pid {pid}", run)
+    if unit.goal is Goal.DOWN:
+        unit, effects = _end(unit, run, pid, now, "stop asked while starting", now, failure=None)
+        return unit, (note, *effects)
+    health = probes.begin(unit.spec, run, now)
+    unit = _enter(unit, Running(run, pid, now, health), _running_reason(health), now)
+    return unit, (note,)
+
+
+def _running_reason(health: Health) -> str:
+    if health.ready:
+        return "running; it has no probe that could say whether it works"
+    return "waiting for the readiness probe" if health.started else "waiting for the startup probe"
+
+
+def _spawn_failed(unit: Unit, event: SpawnFailed, now: float) -> Step:
+    if not isinstance(unit.phase, Spawning):
+        return unit, ()
+    note = Note(Topic.SPAWN_FAILED, event.why, event.run)
+    if unit.goal is Goal.DOWN:
+        return _enter(unit, Stopped(), f"stopped; {event.why}", now), (note,)
+    if not event.retry:
+        return _enter(unit, Failed(), event.why, now), (note,)
+    record, verdict = restart.after_failure(
+        unit.spec.restart,
+        unit.record,
+        unit.spec.name,
+        event.run,
+        f"could not be started: {event.why}",
+        now,
+    )
+    unit, effects = _follow(replace(unit, record=record), verdict, event.run, now)
+    return unit, (note, *effects)
+
+
+def _adopted(unit: Unit, event: Adopted, now: float) -> Step:
+    if unit.run() is not None:
+        return unit, ()
+    health = probes.resume(unit.spec, event.run, now)
+    unit = replace(unit, goal=Goal.UP, last_run=RunId(max(unit.last_run, event.run)))
+    phase = Running(event.run, event.pid, event.started_at, health)
+    text = f"run {event.run} adopted, pid {event.pid}: it outlived the daemon that started it"
+    return _enter(unit, phase, text, now), (Note(Topic.ADOPTED, text, event.run),)
+
+
+def _exited(unit: Unit, event: Exited, now: float) -> Step:
+    words = describe_exit(event.exit)
+    note = Note(Topic.EXITED, words, event.run)
+    unit = replace(unit, last_exit=event.exit)
+    match unit.phase:
+        case Running(health=health):
+            healthy_for = None if health.healthy_since is None else now - health.healthy_since
+            record = restart.proven(unit.record, unit.spec.restart, healthy_for)
+            unit = replace(unit, record=record)
+            phase = Clearing(event.run, event.exit, asked=False)
+            grace = min(unit.spec.stop.timeout, ORPHAN_GRACE)
+        case Spawning():
+            # The shell queues `Spawned` first; were it ever not so, a hang would be the price.
+            phase = Clearing(event.run, event.exit, asked=unit.goal is Goal.DOWN)
+            grace = ORPHAN_GRACE
+        case Stopping(failure=failure, kill_at=kill_at, killed=killed):
+            phase = Clearing(event.run, event.exit, asked=failure is None, failure=failure)
+            grace = 0.0 if killed else max(0.0, kill_at - now)
+            words = unit.reason
+        case _:
+            return unit, ()
+    return _enter(unit, phase, words, now), (note, Clear(event.run, grace))
+
+
+def _cleared(unit: Unit, left: tuple[str, ...], now: float) -> Step:
+    phase = unit.phase
+    if not isinstance(phase, Clearing):
+        return unit, ()
+    notes: tuple[Effect, ...] = ()
+    if left:
+        notes = (Note(Topic.LEFT_OVER, f"could not be ended: {'; '.join(left)}", phase.run),)
+    if unit.goal is Goal.DOWN:
+        if left:
+            return _enter(unit, Failed(), f"not wholly stopped: {'; '.join(left)}", now), notes
+        note = Note(Topic.STOPPED, "no process of it is left and its ports are free", phase.run)
+        reason = unit.reason if phase.asked else f"stopped; the last run {unit.reason}"
+        return _enter(unit, Stopped(), reason, now), (*notes, note)
+    if phase.asked or phase.exit is None:
+        return _enter(unit, Blocked(), unit.reason, now), notes
+    name, policy = unit.spec.name, unit.spec.restart
+    verdict: restart.Verdict
+    if phase.failure is None:
+        record, verdict = restart.after_exit(policy, unit.record, name, phase.run, phase.exit, now)
+    else:
+        record, verdict = restart.after_failure(
+            policy, unit.record, name, phase.run, phase.failure, now
+        )
+    unit, effects = _follow(replace(unit, record=record), verdict, phase.run, now)
+    return unit, (*notes, *effects)
+
+
+def _follow(unit: Unit, verdict: restart.Verdict, run: RunId, now: float) -> Step:
+    """Do what restart policy has decided on a run that is over."""
+    match verdict:
+        case Again(delay=delay, why=why):
+            unit = replace(unit, restarts=unit.restarts + 1)
+            count = unit.record.in_a_row
+            text = f"{why}; restart {unit.restarts} in {delay:.2g} s (failure {count} in a row)"
+            note = Note(Topic.RESTARTING, text, run)
+            phase: Phase = Waiting(now + delay) if delay > 0 else Blocked()
+            return _enter(unit, phase, text, now), (note,)
+        case Done(why=why):
+            return _enter(unit, Completed(), why, now), (Note(Topic.COMPLETED, why, run),)
+        case Enough(why=why):
+            return _enter(unit, Failed(), why, now), (Note(Topic.GAVE_UP, why, run),)
+        case _:
+            assert_never(verdict)
+
+
+def _probed(unit: Unit, event: Probed, now: float) -> Step:
+    phase = unit.phase
+    if not isinstance(phase, Running):
+        return unit, ()
+    run = phase.run
+    health, verdicts = probes.judge(unit.spec, run, phase.health, event.kind, event.result, now)
+    unit = replace(unit, phase=replace(phase, health=health))
+    effects: list[Effect] = []
+    for verdict in verdicts:
+        match verdict:
+            case BecameReady(why=why):
+                unit = replace(unit, reason=why, since=now)
+                effects.append(Note(Topic.READY, f"{event.kind} probe: {why}", run))
+            case BecameUnready(why=why):
+                unit = replace(unit, reason=f"readiness probe failed {why}", since=now)
+                effects.append(Note(Topic.UNREADY, f"readiness probe failed {why}", run))
+            case FirstFailure(why=why):
+                effects.append(Note(Topic.PROBE_FAILED, f"{event.kind} probe: {why}", run))
+            case Dead(why=why):
+                unit, more = _end(unit, run, phase.pid, phase.started_at, why, now, failure=why)
+                effects.extend(more)
+            case _:
+                assert_never(verdict)
+    return unit, tuple(effects)
+
+
+def _time_passed(unit: Unit, now: float) -> Step:
+    match unit.phase:
+        case Running(run=run, pid=pid, started_at=started_at, health=health):
+            late = probes.overdue(unit.spec, health, now)
+            if late is not None:
+                return _end(unit, run, pid, started_at, late.why, now, failure=late.why)
+            health, due = probes.ask(unit.spec, health, now)
+            unit = replace(unit, phase=replace(unit.phase, health=health))
+            return unit, tuple(Ask(run, kind) for kind in due)
+        case Stopping(run=run, kill_at=kill_at, killed=killed) if now >= kill_at:
+            if killed:
+                text = "SIGKILL has not ended it: it waits inside the kernel; trying again"
+            else:
+                timeout = unit.spec.stop.timeout
+                asked = signal_words(unit.spec.stop.signal)
+                text = f"did not end within {timeout:g} s of {asked}: SIGKILL to the whole tree"
+            phase = replace(unit.phase, kill_at=now + KILL_AGAIN, killed=True)
+            return replace(unit, phase=phase), (Note(Topic.KILLED, text, run), Kill(run))
+        case Waiting(until=until) if now >= until:
+            return _enter(unit, Blocked(), unit.reason, now), ()
+        case _:
+            return unit, ()
+
+
+def _end(
+    unit: Unit,
+    run: RunId,
+    pid: int,
+    started_at: float,
+    words: str,
+    now: float,
+    *,
+    failure: str | None,
+) -> Step:
+    """Ask a living run to end; `failure` says why that counts against it, if it does."""
+    if failure is not None and isinstance(unit.phase, Running):
+        since = unit.phase.health.healthy_since
+        healthy_for = None if since is None else now - since
+        unit = replace(unit, record=restart.proven(unit.record, unit.spec.restart, healthy_for))
+    phase = Stopping(run, pid, started_at, now + unit.spec.stop.timeout, failure=failure)
+    effects = (Note(Topic.STOPPING, words, run), Signal(run, unit.spec.stop.signal))
+    return _enter(unit, phase, words, now), effects
