@@ -168,7 +168,8 @@ class _Work:
         for name in blocked:
             why = self._held_by(self.units[name])
             if why is None and starting >= self.fleet.start_limit:
-                why = f"waiting for room: {self.fleet.start_limit} services (start_limit) are starting"
+                limit = self.fleet.start_limit
+                why = f"waiting for room: {limit} services (start_limit) are starting"
             if why is not None:
                 self.deliver(name, Held(why))
                 continue
