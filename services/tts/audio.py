@@ -1,0 +1,187 @@
+"""What is done to samples between the engine and the reply.
+
+Everything here is pure and keeps its input whole: the only samples ever removed are silent ones at
+the edges of a sentence. Durations are kept by every effect.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.tts.engine import Samples
+
+Effect: TypeAlias = Literal["none", "robot"]
+EFFECTS: Final[tuple[Effect, ...]] = get_args(Effect)
+
+PEAK: Final = 0.95
+ROBOT_SEMITONES: Final = -4.0
+SILENCE: Final = 1e-3
+"""Amplitude below which nothing is heard (-60 dB)."""
+
+_EDGE_SECONDS: Final = 0.01
+_FRAME_SECONDS: Final = 0.046
+_RIFF_LIMIT: Final = 0xFFFF_FFFF
+
+
+def trim(samples: Samples, rate: int) -> Samples:
+    """Takes the silence off both ends, leaving 10 ms so that no onset is cut.
+
+    Engines end a sentence with pauses of their own length; without this the pauses of joined
+    sentences would depend on the engine. All-silent input comes back empty.
+    """
+    loud = np.flatnonzero(np.abs(samples) >= SILENCE)
+    if loud.size == 0:
+        return samples[:0]
+    edge = round(_EDGE_SECONDS * rate)
+    return samples[max(0, int(loud[0]) - edge) : int(loud[-1]) + 1 + edge]
+
+
+def join(pieces: Sequence[Samples], rate: int, *, pause: float) -> Samples:
+    """Puts sentences one after another with `pause` seconds of silence between them."""
+    gap = round(pause * rate)
+    total = sum(piece.size for piece in pieces) + gap * max(0, len(pieces) - 1)
+    joined = np.zeros(total, dtype=np.float32)
+    at = 0
+    for piece in pieces:
+        joined[at : at + piece.size] = piece
+        at += piece.size + gap
+    return joined
+
+
+def normalise(samples: Samples) -> Samples:
+    """Scales to a peak of PEAK; silence stays silence, because its noise is not speech."""
+    peak = _peak(samples)
+    if peak < SILENCE:
+        return samples
+    return samples * np.float32(PEAK / peak)
+
+
+def audible_seconds(samples: Samples, rate: int) -> float:
+    """Length from the first to the last sample that can be heard; 0.0 for silence."""
+    loud = np.flatnonzero(np.abs(samples) >= SILENCE)
+    return 0.0 if loud.size == 0 else (int(loud[-1]) - int(loud[0]) + 1) / rate
+
+
+def apply_effect(samples: Samples, rate: int, effect: Effect) -> Samples:
+    """Applies an effect of the contract; the duration stays as it was."""
+    if effect == "robot":
+        return shift_pitch(samples, rate, ROBOT_SEMITONES)
+    return samples
+
+
+def shift_pitch(samples: Samples, rate: int, semitones: float) -> Samples:
+    """Moves the pitch by `semitones` and keeps the duration.
+
+    Resampling lowers pitch and tempo together; the stretch then gives the tempo back.
+    """
+    if samples.size == 0:
+        return samples
+    ratio = 2.0 ** (-semitones / 12.0)
+    slower = _resample(samples, round(samples.size * ratio))
+    return _fit(stretch(slower, rate, 1.0 / ratio), samples.size)
+
+
+def stretch(samples: Samples, rate: int, factor: float) -> Samples:
+    """Makes the duration `factor` times as long and keeps the pitch.
+
+    Waveform-similarity overlap-add (Verhelst and Roelands, 1993): each output frame is taken near
+    its place in the input, at the offset where it best continues the frame before, so that pitch
+    periods meet. The frame of 46 ms holds at least three periods of the deepest voice here.
+    """
+    wanted = round(samples.size * factor)
+    if samples.size == 0 or wanted == 0 or math.isclose(factor, 1.0):
+        return _fit(samples, wanted)
+    hop = max(8, round(_FRAME_SECONDS * rate) // 2)
+    frame = 2 * hop
+    reach = hop // 2
+    window = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(frame) / frame)).astype(np.float32)
+    # Half a frame of zeros in front lets the first window's rising half fall before the output;
+    # the tail lets every search run its full width.
+    padded = np.concatenate(
+        (
+            np.zeros(hop + reach, dtype=np.float32),
+            samples.astype(np.float32, copy=False),
+            np.zeros(2 * frame + 2 * reach, dtype=np.float32),
+        )
+    )
+    frames = math.ceil(wanted / hop) + 1
+    out = np.zeros((frames + 1) * hop, dtype=np.float32)
+    position = reach
+    for index in range(frames):
+        if index:
+            ideal = reach + round(index * hop / factor)
+            ideal = min(ideal, padded.size - frame - reach)
+            continuation = padded[position + hop : position + hop + frame]
+            position = ideal + _best_offset(padded, continuation, ideal, reach)
+        out[index * hop : index * hop + frame] += padded[position : position + frame] * window
+    return _fit(out[hop:], wanted)
+
+
+def _best_offset(padded: Samples, continuation: Samples, ideal: int, reach: int) -> int:
+    """Offset within ±reach of `ideal` whose frame is most like `continuation`."""
+    span = continuation.size
+    region = padded[ideal - reach : ideal + reach + span]
+    likeness = np.correlate(region, continuation, mode="valid")
+    energy = np.concatenate(([0.0], np.cumsum(np.square(region, dtype=np.float64))))
+    power = energy[span:] - energy[:-span]
+    # The floor keeps a nearly silent frame from winning by division alone.
+    scores = likeness / np.sqrt(np.maximum(power, 1e-6))
+    return int(np.argmax(scores)) - reach
+
+
+def _resample(samples: Samples, size: int) -> Samples:
+    """Band-limited resampling of a whole sentence to `size` samples through its spectrum."""
+    spectrum = np.fft.rfft(samples)
+    bins = size // 2 + 1
+    resized = np.zeros(bins, dtype=np.complex128)
+    kept = min(bins, spectrum.size)
+    resized[:kept] = spectrum[:kept]
+    return (np.fft.irfft(resized, size) * (size / samples.size)).astype(np.float32)
+
+
+def _fit(samples: Samples, size: int) -> Samples:
+    """Cuts or zero-fills to `size`: rounding of hops must not move the duration."""
+    if samples.size >= size:
+        return samples[:size]
+    return np.concatenate((samples, np.zeros(size - samples.size, dtype=np.float32)))
+
+
+def _peak(samples: Samples) -> float:
+    # Two reductions instead of abs(): an hour of audio is not copied to be measured.
+    return max(float(samples.max()), -float(samples.min())) if samples.size else 0.0
+
+
+def wav(samples: Samples, rate: int) -> bytes:
+    """A RIFF/WAVE file: PCM, signed 16 bit little endian, mono, with true sizes.
+
+    Samples outside -1..1 are clipped. Raises ValueError beyond the 4 GiB that RIFF can name.
+    """
+    size = 2 * samples.size
+    if size + 36 > _RIFF_LIMIT:
+        raise ValueError(f"{size} bytes of audio do not fit in a RIFF file: send shorter text")
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        36 + size,
+        b"WAVE",
+        b"fmt ",
+        16,
+        1,
+        1,
+        rate,
+        2 * rate,
+        2,
+        16,
+        b"data",
+        size,
+    )
+    scaled = np.clip(samples, -1.0, 1.0) * np.float32(32_767)
+    pcm: bytes = np.rint(scaled).astype("<i2").tobytes()
+    return header + pcm
