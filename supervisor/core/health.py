@@ -46,6 +46,7 @@ class Health:
     spoken: ProbeResult | None = None
     """The latest result of any probe, for people."""
     spoken_kind: ProbeKind | None = None
+    spoken_at: float = 0.0
 
     def tally(self, kind: ProbeKind) -> Tally | None:
         """Return what is known of this probe, or None if it is not being asked."""
@@ -174,7 +175,7 @@ def judge(
     sign = 1 if result.ok else -1
     streak = tally.streak + sign if tally.streak * sign > 0 else sign
     counted = Tally(max(tally.due, now), asking=False, streak=streak, last=result, last_at=now)
-    health = replace(_put(health, kind, counted), spoken=result, spoken_kind=kind)
+    health = replace(_put(health, kind, counted), spoken=result, spoken_kind=kind, spoken_at=now)
     probe = _probe(spec, kind)
     match kind:
         case ProbeKind.STARTUP:

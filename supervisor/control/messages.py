@@ -1,0 +1,88 @@
+"""The JSON that daemon and clients exchange, as types.
+
+Times are seconds; `since` and `uptime` are ages, so that clients need not share a clock.
+"""
+
+from typing import TypedDict
+
+
+class ProbeStatus(TypedDict):
+    """The latest answer of a service's probes."""
+
+    kind: str
+    ok: bool | None
+    detail: str
+    latency: float
+    age: float
+
+
+class ServiceStatus(TypedDict):
+    """One service, as `atlasctl status --json` prints it."""
+
+    name: str
+    description: str
+    state: str
+    goal: str
+    ready: bool
+    settled: bool
+    reason: str
+    since: float
+    pid: int | None
+    run: int
+    uptime: float | None
+    restarts: int
+    ports: list[int]
+    probe: ProbeStatus | None
+    cpu: float | None
+    """Percent of one core, over the time since the last look (or the life of the run)."""
+    memory: int | None
+    """Resident bytes of the whole tree."""
+    processes: int
+    last_exit: str | None
+    enabled: bool
+    depends_on: list[str]
+    log: str
+    log_lost: int
+    """Bytes of output that could not be written."""
+
+
+class DaemonStatus(TypedDict):
+    """The daemon itself."""
+
+    pid: int
+    version: str
+    uptime: float
+    config: str
+    root: str
+    sink_pid: int | None
+    stopping: bool
+    journal_seq: int
+
+
+class FleetStatus(TypedDict):
+    """The whole of `GET /v1/status`."""
+
+    daemon: DaemonStatus
+    services: list[ServiceStatus]
+
+
+class Accepted(TypedDict):
+    """The answer to a command: what it is about, and where its events begin."""
+
+    services: list[str]
+    """The services that were asked for, in configuration order."""
+    also: list[str]
+    """What they need and is started with them."""
+    seq: int
+    """The journal's number before the command: its events come after."""
+
+
+class EventMessage(TypedDict):
+    """One journal entry, as `GET /v1/events` streams it."""
+
+    seq: int
+    at: float
+    unit: str
+    topic: str
+    text: str
+    run: int | None

@@ -1,0 +1,233 @@
+"""The imperative shell around the pure core: one inbox, one timer, one thread.
+
+Events wait in the inbox; each is given to `supervisor.core.fleet`, whose effects are performed
+after the step, in order, by the `Host`. An answer is queued as an event and never delivered from
+within an effect, so no step is ever entered twice. Nothing here decides anything.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Protocol, assert_never
+
+from supervisor.core import fleet as fleets
+from supervisor.core.effects import Ask, Clear, Effect, Kill, Note, Signal, Spawn
+from supervisor.core.events import (
+    Cleared,
+    Event,
+    Probed,
+    ProbeResult,
+    RunId,
+    Spawned,
+    SpawnFailed,
+)
+from supervisor.core.fleet import Fleet, Turn
+from supervisor.core.spec import FleetSpec, ProbeKind, ServiceSpec
+from supervisor.core.unit import Goal, Unit
+from supervisor.posix.spawn import SpawnError
+
+TURNS_PER_ROUND = 64
+"""Events handled before the loop may look at its sockets again: a storm must not starve them."""
+
+
+class Host(Protocol):
+    """What the runtime needs of the machine that it runs on.
+
+    No method blocks for longer than a few system calls, and none calls back into the runtime
+    before it has returned.
+    """
+
+    def spawn(self, spec: ServiceSpec, run: RunId) -> int:
+        """Start the command and return the pid; raise `SpawnError`."""
+
+    def signal(self, name: str, signal: int) -> None:
+        """Signal the process group of the unit's run, if it is proven to be ours."""
+
+    def kill(self, name: str) -> None:
+        """SIGKILL the whole tree of the unit's run."""
+
+    def clear(
+        self, spec: ServiceSpec, grace: float
+    ) -> tuple[str, ...] | Awaitable[tuple[str, ...]]:
+        """End the rest of the tree. A bare tuple if there was none, as there mostly is."""
+
+    async def probe(self, spec: ServiceSpec, kind: ProbeKind) -> ProbeResult:
+        """Make one probe, within its time-out."""
+
+    def settled(self, unit: Unit) -> None:
+        """Take note, after every change, of what a successor must know of this unit."""
+
+    def note(self, name: str, note: Note) -> None:
+        """Write the journal."""
+
+
+class Runtime:
+    """Runs a fleet on a host."""
+
+    def __init__(self, spec: FleetSpec, host: Host, clock: Callable[[], float]) -> None:
+        self._host = host
+        self._clock = clock
+        self.fleet: Fleet = fleets.assemble(spec, clock())
+        self._inbox: deque[tuple[str, Event]] = deque()
+        self._draining = False
+        self._round: asyncio.Handle | None = None
+        self._deadlines: list[tuple[float, str]] = []
+        self._queued: dict[str, float] = {}
+        """The deadline of each unit that stands in the heap; others there are out of date."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._change = asyncio.Event()
+
+    # What clients ask ------------------------------------------------------------------------
+
+    def start(self, names: Iterable[str], why: str) -> None:
+        """Start services and what they need."""
+        self._carry_out(fleets.start(self.fleet, names, why, self._clock()))
+        self._drain()
+
+    def stop(self, names: Iterable[str], why: str) -> None:
+        """Stop services, dependents first."""
+        self._carry_out(fleets.stop(self.fleet, names, why, self._clock()))
+        self._drain()
+
+    def restart(self, names: Iterable[str], why: str) -> None:
+        """Restart services in order."""
+        self._carry_out(fleets.restart(self.fleet, names, why, self._clock()))
+        self._drain()
+
+    async def changed(self) -> None:
+        """Return after the next change of any unit."""
+        await self._change.wait()
+
+    def quiet(self) -> bool:
+        """Tell whether nothing runs and nothing is to run."""
+        units = self.fleet.units.values()
+        return all(unit.run() is None and unit.goal is Goal.DOWN for unit in units)
+
+    # What the host tells ---------------------------------------------------------------------
+
+    def post(self, name: str, event: Event) -> None:
+        """Queue an event; it is handled at once unless another is being handled."""
+        self._inbox.append((name, event))
+        self._drain()
+
+    def close(self) -> None:
+        """Stop the timer and the tasks; the fleet stays as it is."""
+        for task in self._tasks:
+            task.cancel()
+        for handle in (self._timer, self._round):
+            if handle is not None:
+                handle.cancel()
+
+    # The loop --------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        if self._draining or self._round is not None:
+            return
+        self._draining = True
+        try:
+            for _ in range(TURNS_PER_ROUND):
+                if not self._inbox:
+                    break
+                name, event = self._inbox.popleft()
+                self._carry_out(fleets.handle(self.fleet, name, event, self._clock()))
+        finally:
+            self._draining = False
+        if self._inbox:
+            self._round = asyncio.get_running_loop().call_soon(self._next_round)
+        self._arm()
+
+    def _next_round(self) -> None:
+        self._round = None
+        self._drain()
+
+    def _carry_out(self, turn: Turn) -> None:
+        self.fleet = turn.fleet
+        for name, effect in turn.effects:
+            self._perform(name, effect)
+        for name in turn.touched:
+            unit = self.fleet.units[name]
+            self._host.settled(unit)
+            at = unit.deadline()
+            if at is None:
+                self._queued.pop(name, None)
+            elif self._queued.get(name) != at:
+                self._queued[name] = at
+                heapq.heappush(self._deadlines, (at, name))
+        if turn.touched:
+            change, self._change = self._change, asyncio.Event()
+            change.set()
+
+    def _perform(self, name: str, effect: Effect) -> None:
+        spec = self.fleet.units[name].spec
+        match effect:
+            case Note():
+                self._host.note(name, effect)
+            case Spawn(run=run):
+                try:
+                    pid = self._host.spawn(spec, run)
+                except SpawnError as refusal:
+                    failed = SpawnFailed(run, refusal.why, retry=refusal.retry)
+                    self._inbox.append((name, failed))
+                else:
+                    self._inbox.append((name, Spawned(run, pid)))
+            case Signal(signal=number):
+                self._host.signal(name, number)
+            case Kill():
+                self._host.kill(name)
+            case Clear(run=run, grace=grace):
+                left = self._host.clear(spec, grace)
+                if isinstance(left, tuple):
+                    self._inbox.append((name, Cleared(run, left)))
+                else:
+                    self._begin(self._clear(name, run, left))
+            case Ask(run=run, kind=kind):
+                self._begin(self._probe(spec, run, kind))
+            case _:
+                assert_never(effect)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _clear(self, name: str, run: RunId, left: Awaitable[tuple[str, ...]]) -> None:
+        self.post(name, Cleared(run, await left))
+
+    async def _probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> None:
+        self.post(spec.name, Probed(run, kind, await self._host.probe(spec, kind)))
+
+    # The timer -------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Set the one timer to the earliest deadline that still stands."""
+        heap = self._deadlines
+        while heap and self._queued.get(heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)
+        if not heap:
+            return
+        at = heap[0][0]
+        # An earlier timer than needed only finds nothing to do; it is not worth re-arming.
+        if self._timer is not None and self._timer_at <= at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, at - self._clock()), self._time_passed)
+
+    def _time_passed(self) -> None:
+        # A timer may fire a hair early; it still has to make progress (as aioquic does it).
+        now = max(self._timer_at, self._clock())
+        self._timer, self._timer_at = None, float("inf")
+        heap = self._deadlines
+        due = []
+        while heap and heap[0][0] <= now:
+            at, name = heapq.heappop(heap)
+            if self._queued.get(name) == at:
+                del self._queued[name]
+                due.append(name)
+        self._carry_out(fleets.pass_time(self.fleet, due, now))
+        self._drain()
