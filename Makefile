@@ -1,0 +1,27 @@
+# atlasctl. `make up` is all that a first visit needs; `make help` lists the rest.
+.PHONY: up down test lint check help
+
+up:  ## Install what the default system needs, start it, wait until it is healthy
+	@scripts/environment.sh tts
+	@.venv/bin/atlasctl up
+
+down:  ## Stop every service and the supervisor
+	@scripts/environment.sh tts
+	@.venv/bin/atlasctl down
+
+test:  ## Run the whole test suite
+	@scripts/environment.sh tts,dev
+	.venv/bin/python -m pytest
+
+lint:  ## Check style, types on both platforms, and import directions
+	@scripts/environment.sh tts,dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy --platform linux
+	.venv/bin/mypy --platform darwin
+	.venv/bin/lint-imports
+
+check: lint test  ## Everything that a change must pass
+
+help:  ## Print this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
