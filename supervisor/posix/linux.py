@@ -1,0 +1,236 @@
+"""Processes as Linux shows them: /proc, pidfds, the subreaper. See proc(5) and pidfd_open(2)."""
+
+import contextlib
+import errno
+import os
+import signal
+import struct
+import sys
+import time
+from collections.abc import Iterable
+from functools import cache
+from typing import Final
+
+from supervisor.posix.rows import DeadChild, Row
+
+# Tells mypy, when it checks for macOS, to look no further.
+assert sys.platform == "linux"  # noqa: S101
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+# linux/pidfd.h, 6.13 and later; this machine's headers may be older than its kernel.
+# _IOWR(0xFF, 11, struct pidfd_info) with the struct's first published size of 64 bytes.
+_PIDFD_GET_INFO: Final = (3 << 30) | (64 << 16) | (0xFF << 8) | 11
+_PIDFD_INFO_EXIT: Final = 1 << 3
+_PIDFD_INFO: Final = struct.Struct("=QQ11Ii")
+
+_PIDFD_SIGNAL_PROCESS_GROUP: Final = 1 << 2
+"""Of pidfd_send_signal(2), 6.9 and later."""
+
+
+@cache
+def boot_id() -> str:
+    """Return what is new at every boot: pids and start times mean nothing across it."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def read_row(pid: int) -> Row | None:
+    """Return the row of one process, or None if there is none."""
+    stat = _read(f"/proc/{pid}/stat", 1024)
+    return parse_stat(stat) if stat else None
+
+
+def read_table() -> dict[int, Row]:
+    """Return every process that can be seen, by pid. About 15 µs for each."""
+    table: dict[int, Row] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            stat = _read(f"/proc/{name}/stat", 1024)
+            row = parse_stat(stat) if stat else None
+            if row is not None:
+                table[row.pid] = row
+    return table
+
+
+def parse_stat(stat: bytes) -> Row | None:
+    """Parse /proc/PID/stat. The name in parentheses may hold anything, `) R 1` included."""
+    opened, closed = stat.find(b"("), stat.rfind(b")")
+    fields = stat[closed + 2 :].split(None, 23)
+    if opened < 0 or closed < opened or len(fields) < 22:
+        return None
+    # Numbers of proc(5) less three: state is field 3.
+    return Row(
+        pid=int(stat[:opened]),
+        ppid=int(fields[1]),
+        pgid=int(fields[2]),
+        sid=int(fields[3]),
+        state=fields[0].decode("ascii", "replace"),
+        started=int(fields[19]),
+        cpu=(int(fields[11]) + int(fields[12])) / _TICKS,
+        rss=int(fields[21]) * _PAGE,
+        name=stat[opened + 1 : closed].decode("utf-8", "replace"),
+    )
+
+
+def owner(pid: int) -> int | None:
+    """Return the uid a process runs as, or None if it is gone."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
+
+
+def age(row: Row) -> float:
+    """Return seconds since a process started, the machine's sleep included."""
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - row.started / _TICKS)
+
+
+def environment(pid: int) -> dict[str, str] | None:
+    """Return the environment a process was started with, or None where it may not be read."""
+    block = _read(f"/proc/{pid}/environ", 1 << 20)
+    return None if block is None else parse_environment(block)
+
+
+def parse_environment(block: bytes) -> dict[str, str]:
+    """Parse NUL-separated `name=value` entries; anything else in between is skipped."""
+    entries = (entry.partition(b"=") for entry in block.split(b"\0"))
+    return {os.fsdecode(name): os.fsdecode(value) for name, equals, value in entries if equals}
+
+
+def command_line(pid: int) -> tuple[str, ...]:
+    """Return argv of a process; empty if it is gone, is the kernel's, or may not be read."""
+    block = _read(f"/proc/{pid}/cmdline", 1 << 16) or b""
+    return tuple(os.fsdecode(word) for word in block.split(b"\0")[:-1])
+
+
+def children() -> frozenset[int] | None:
+    """Return this process's children, zombies too, or None where the kernel does not list them.
+
+    Orphans that the subreaper inherits belong to the first living thread, so all are asked.
+    """
+    found: set[int] = set()
+    for task in os.listdir("/proc/self/task"):
+        listed = _read(f"/proc/self/task/{task}/children", 1 << 20)
+        if listed is None:
+            return None
+        found.update(map(int, listed.split()))
+    return frozenset(found)
+
+
+def dead_child() -> DeadChild | None:
+    """Return a child that has ended, still unreaped, or None if there is none now."""
+    try:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return DeadChild(ended.si_pid, ended.si_code, ended.si_status) if ended else None
+
+
+def become_subreaper() -> bool:
+    """Make orphans of our descendants our children; it outlives execve(2). True if it worked."""
+    import ctypes
+
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    return bool(prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def send_signal(pid: int, started: int, signal_number: int) -> bool:
+    """Signal exactly the process that has this pid and start time. False: it is gone.
+
+    The descriptor pins the process; its start time is read after opening, so it cannot be about
+    another. Raises PermissionError.
+    """
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        row = read_row(pid)
+        if row is None or row.started != started or not row.alive:
+            return False
+        signal.pidfd_send_signal(pidfd, signal_number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def send_group_signal(leader: int, started: int, numbers: Iterable[int]) -> bool | None:
+    """Signal the group of a proven leader, which need not be our child.
+
+    None: this kernel cannot do it without a race (before 6.9). False: the leader is gone.
+    """
+    try:
+        pidfd = os.pidfd_open(leader)
+    except ProcessLookupError:
+        return False
+    try:
+        row = read_row(leader)
+        if row is None or row.started != started:
+            return False
+        for number in numbers:
+            signal.pidfd_send_signal(pidfd, number, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+    except ProcessLookupError:
+        return False
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return None
+        raise
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def exit_status(pidfd: int) -> int | None:
+    """Return the wait(2) status of a process that was reaped, by us or by another.
+
+    None: it is not reaped yet, or the kernel is older than 6.15 and never tells.
+    """
+    import fcntl
+
+    # Python checks the buffer's size against the request's only up to 1024 bytes: 64 is safe.
+    request = bytearray(_PIDFD_INFO.pack(_PIDFD_INFO_EXIT, *[0] * 13))
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, request)
+    except OSError:
+        return None
+    mask, *_, status = _PIDFD_INFO.unpack(request)
+    return int(status) if mask & _PIDFD_INFO_EXIT else None
+
+
+def can_tell_exit_status(pidfd: int) -> bool:
+    """Tell whether asking `exit_status` again later may help: the kernel knows the request."""
+    import fcntl
+
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, bytearray(_PIDFD_INFO.size))
+    except OSError as error:
+        # ESRCH is the answer of a kernel that knows the request, about a process that is gone.
+        return error.errno == errno.ESRCH
+    return True
+
+
+def _read(path: str, limit: int) -> bytes | None:
+    # os.open: half the cost of open(), and a table has hundreds of files.
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        with contextlib.suppress(OSError):
+            block = os.read(fd, limit)
+            # /proc gives at most a page at a time of some files.
+            while block and len(block) < limit and len(block) % 4096 == 0:
+                more = os.read(fd, limit - len(block))
+                if not more:
+                    break
+                block += more
+            return block
+    finally:
+        os.close(fd)
+    return None

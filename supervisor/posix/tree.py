@@ -1,0 +1,244 @@
+"""All processes of a run, and their end. Only processes proven to be the run's are signalled.
+
+The proofs, each enough: it is the leader (pid and start time); it was seen below the leader while
+that lived; it is below a process that is proven; it has the leader's session or group, which are
+numbers that nobody else can get while one member lives; its environment carries the run's marks.
+On Linux the daemon is a subreaper, so what the leader leaves behind becomes the daemon's own
+child whatever sessions it made, and "no unknown child" proves a tree empty.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Collection, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final
+
+from supervisor.posix.environment import Marker, marker_of
+from supervisor.posix.identity import ProcessIdentity
+from supervisor.posix.rows import Row, with_descendants
+
+if sys.platform == "linux":
+    from supervisor.posix import linux as system
+else:
+    from supervisor.posix import darwin as system
+
+become_subreaper = system.become_subreaper
+
+FREEZE_PASSES: Final = 8
+"""Scans in one round that look for what was forked during the scan before."""
+
+_FIRST_PAUSE: Final = 0.001
+"""Seconds between rounds, doubled up to _LONGEST_PAUSE. A killed process is gone in about one."""
+_LONGEST_PAUSE: Final = 0.05
+
+_LISTED: Final = 20
+"""Processes named one by one in a report; of a fork bomb the rest is a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One run as the system sees it."""
+
+    marker: Marker
+    leader: ProcessIdentity
+    ours: bool
+    """The leader is, or was until just now, this daemon's own child: its orphans come to us.
+
+    False for an adopted run and for one whose leader ended while no daemon watched. The numbers
+    of its session and group may then be another's by now, and prove nothing alone.
+    """
+
+
+def signal_group(leader: ProcessIdentity, number: int, *, with_cont: bool) -> bool:
+    """Send a signal to the leader's process group. False: the leader is reaped, or not ours.
+
+    With `with_cont`, SIGCONT follows, or a stopped process would not notice a SIGTERM. Before
+    6.9, Linux looks first and signals after, as macOS does.
+    """
+    if leader.boot != system.boot_id():
+        return False
+    numbers = (number, signal.SIGCONT) if with_cont else (number,)
+    try:
+        sent = system.send_group_signal(leader.pid, leader.started, numbers)
+        if sent is None:
+            row = system.read_row(leader.pid)
+            sent = row is not None and row.started == leader.started
+            for each in numbers if sent else ():
+                os.killpg(leader.pid, each)
+    except (ProcessLookupError, PermissionError):
+        # macOS says EPERM of a group in which only zombies are left.
+        return False
+    return sent
+
+
+def descendants(pid: int) -> tuple[Row, ...]:
+    """Return every living process below `pid`, itself not included."""
+    table = system.read_table()
+    return tuple(
+        table[found]
+        for found in sorted(with_descendants(table, (pid,)) - {pid})
+        if table[found].alive
+    )
+
+
+def survivors(
+    tree: Tree, *, known: AbstractSet[int], seen: Collection[ProcessIdentity] = ()
+) -> tuple[Row, ...]:
+    """Return what lives of a run's tree, its leader included.
+
+    `known` are all pids that the daemon started and that are not of this run: other leaders, and
+    its own sink. `seen` are processes that were found below the leader while it lived. Costs some
+    microseconds where the leader is reaped and left nothing.
+    """
+    if _left_nothing(tree, known):
+        return ()
+    if tree.leader.boot != system.boot_id():
+        return ()
+    me = os.getpid()
+    return members(
+        system.read_table(),
+        tree,
+        me=me,
+        known=known,
+        seen=seen,
+        # Without a subreaper, or after another daemon's death, an orphan may be anybody's child.
+        orphans_are_ours=tree.ours and system.children() is not None,
+        environment=system.environment,
+    )
+
+
+def members(
+    table: Mapping[int, Row],
+    tree: Tree,
+    *,
+    me: int,
+    known: AbstractSet[int],
+    seen: Collection[ProcessIdentity],
+    orphans_are_ours: bool,
+    environment: Callable[[int], Mapping[str, str] | None],
+) -> tuple[Row, ...]:
+    """Return the living rows of `table` that are proven to be of the tree, by pid. Pure.
+
+    `me` is the daemon; `environment` tells a process's environment, or None if it may not be
+    read. It is asked only where it can make a difference: it is the costly part.
+    """
+    leader = tree.leader
+    # Nothing is inherited through the daemon, through init, or through another run's leader.
+    candidates = {
+        pid: row for pid, row in table.items() if pid not in known and pid not in (0, 1, me)
+    }
+    occupant = table.get(leader.pid)
+    recycled = occupant is not None and occupant.started != leader.started
+    roots: set[int] = set()
+    if occupant is not None and not recycled:
+        roots.add(leader.pid)
+    for identity in seen:
+        row = table.get(identity.pid)
+        if row is not None and row.started == identity.started:
+            roots.add(row.pid)
+    for row in candidates.values():
+        if row.pid == leader.pid or row.started < leader.started or not row.alive:
+            continue
+        same = leader.pid in (row.sid, row.pgid) and not recycled
+        orphan = not orphans_are_ours or row.ppid == me
+        if not same and not orphan:
+            continue
+        marker = marker_of(environment(row.pid) or {})
+        if marker == tree.marker or (same and tree.ours and marker is None):
+            roots.add(row.pid)
+    return tuple(
+        candidates[pid]
+        for pid in sorted(with_descendants(candidates, roots))
+        if candidates[pid].alive
+    )
+
+
+def signal_members(rows: Collection[Row], number: int) -> int:
+    """Signal each of these very processes; return how many were still there and could be."""
+    sent = 0
+    for row in rows:
+        try:
+            sent += system.send_signal(row.pid, row.started, number)
+        except PermissionError:
+            continue
+    return sent
+
+
+def kill_round(find: Callable[[], tuple[Row, ...]], *, freeze: bool) -> int:
+    """Send SIGKILL to all that `find` finds; return how many it found. Bounded, never waits.
+
+    With `freeze`, all are stopped first and looked for again until no new ones appear: what forks
+    faster than it is killed cannot fork while it is stopped.
+    """
+    found = find()
+    if freeze:
+        frozen: set[tuple[int, int]] = set()
+        for _ in range(FREEZE_PASSES):
+            fresh = [row for row in found if (row.pid, row.started) not in frozen]
+            if not fresh:
+                break
+            signal_members(fresh, signal.SIGSTOP)
+            frozen.update((row.pid, row.started) for row in fresh)
+            found = find()
+    signal_members(found, signal.SIGKILL)
+    return len(found)
+
+
+async def clear(
+    tree: Tree,
+    *,
+    known: Callable[[], AbstractSet[int]],
+    seen: Collection[ProcessIdentity] = (),
+    within: float,
+) -> tuple[str, ...]:
+    """Kill what is left of a run until nothing is, or `within` seconds have gone.
+
+    Returns words for each process that is still there; none is the proof of an empty tree.
+    `known` is asked anew at each round, since other runs begin meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within
+
+    def find() -> tuple[Row, ...]:
+        return survivors(tree, known=known(), seen=seen)
+
+    pause = _FIRST_PAUSE
+    freeze = False
+    while kill_round(find, freeze=freeze):
+        left = deadline - loop.time()
+        if left <= 0:
+            return describe(find())
+        await asyncio.sleep(min(pause, left))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+        freeze = True
+    return ()
+
+
+def describe(rows: Collection[Row]) -> tuple[str, ...]:
+    """Return `pid 123 python worker.py (state D)` for each process, as far as it can be told."""
+    words = []
+    for row in list(rows)[:_LISTED]:
+        command = " ".join(system.command_line(row.pid))[:120] or row.name
+        words.append(f"pid {row.pid} {command} (state {row.state})")
+    if len(rows) > _LISTED:
+        words.append(f"and {len(rows) - _LISTED} more processes")
+    return tuple(words)
+
+
+def _left_nothing(tree: Tree, known: AbstractSet[int]) -> bool:
+    if not tree.ours:
+        return False
+    children = system.children()
+    if children is None or not children <= known:
+        return False
+    try:
+        # Two opinions: the kernel's list of children promises no exactness while they change.
+        os.killpg(tree.leader.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,131 @@
+"""The end of a process that is not our child: an adopted service.
+
+The process is pinned first and identified after, so the notice is about the one that was meant.
+Linux tells the exit code from 6.15 on, once its parent has reaped it; macOS tells only the end.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from supervisor.core.events import Exit, ExitUnknown
+from supervisor.posix.identity import ProcessIdentity, is_alive
+
+_REAPED_WITHIN: Final = 0.5
+"""Seconds that its new parent may take to reap it; init does at once."""
+_FIRST_PAUSE: Final = 0.001
+
+
+class ExitWatch:
+    """Calls `callback(exit)` once when the process ends, from the loop, never from here."""
+
+    def __init__(
+        self,
+        identity: ProcessIdentity,
+        callback: Callable[[Exit], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._callback = callback
+        self._loop = loop
+        self._fd: int | None = None
+        self._handle: asyncio.Handle | None = None
+        try:
+            self._fd = _exit_descriptor(identity.pid)
+        except ProcessLookupError:
+            self._handle = loop.call_soon(self._report, ExitUnknown())
+            return
+        if not is_alive(identity):
+            # It ended before, and somebody else may have its pid already.
+            self._close()
+            self._handle = loop.call_soon(self._report, ExitUnknown())
+            return
+        loop.add_reader(self._fd, self._ended)
+
+    def cancel(self) -> None:
+        """Stop watching; the callback will not be called."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._close()
+
+    def _ended(self) -> None:
+        if self._fd is None:
+            return
+        self._loop.remove_reader(self._fd)
+        self._ask(self._loop.time() + _REAPED_WITHIN, _FIRST_PAUSE)
+
+    def _ask(self, deadline: float, pause: float) -> None:
+        if self._fd is None:
+            return
+        ending = _ending(self._fd)
+        if ending is not None or self._loop.time() >= deadline:
+            self._report(ending or ExitUnknown())
+            return
+        self._handle = self._loop.call_later(pause, self._ask, deadline, 2 * pause)
+
+    def _report(self, ending: Exit) -> None:
+        self._handle = None
+        self._close()
+        self._callback(ending)
+
+    def _close(self) -> None:
+        if self._fd is not None:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = None
+
+
+def watch_exit(
+    identity: ProcessIdentity,
+    callback: Callable[[Exit], None],
+    loop: asyncio.AbstractEventLoop,
+) -> ExitWatch:
+    """Watch a process that need not be our child; one that is gone already is reported as well.
+
+    Raises OSError if no descriptor is left.
+    """
+    return ExitWatch(identity, callback, loop)
+
+
+if sys.platform == "linux":
+    from supervisor.posix import linux
+    from supervisor.posix.reaper import exit_of_status
+
+    def _exit_descriptor(pid: int) -> int:
+        return os.pidfd_open(pid)
+
+    def _ending(fd: int) -> Exit | None:
+        """Return how it ended, or None while that may still become known."""
+        if not linux.can_tell_exit_status(fd):
+            return ExitUnknown()
+        status = linux.exit_status(fd)
+        return None if status is None else exit_of_status(status)
+
+else:
+    import select
+
+    def _exit_descriptor(pid: int) -> int:
+        """Return a descriptor that becomes readable at the end of `pid`: a kqueue of its own."""
+        queue = select.kqueue()
+        try:
+            queue.control(
+                [
+                    select.kevent(
+                        pid,
+                        filter=select.KQ_FILTER_PROC,
+                        flags=select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
+                        fflags=select.KQ_NOTE_EXIT,
+                    )
+                ],
+                0,
+            )
+            # The object closes its descriptor when it dies; the watch wants to do that itself.
+            # A kqueue can be duplicated on macOS, unlike on older BSDs.
+            return os.dup(queue.fileno())
+        finally:
+            queue.close()
+
+    def _ending(fd: int) -> Exit | None:  # noqa: ARG001 - the same question on both systems
+        return ExitUnknown()
