@@ -236,7 +236,6 @@ def _adopted(unit: Unit, event: Adopted, now: float) -> Step:
 def _exited(unit: Unit, event: Exited, now: float) -> Step:
     words = describe_exit(event.exit)
     note = Note(Topic.EXITED, words, event.run)
-    unit = replace(unit, last_exit=event.exit)
     match unit.phase:
         case Running(health=health):
             healthy_for = None if health.healthy_since is None else now - health.healthy_since
@@ -254,6 +253,7 @@ def _exited(unit: Unit, event: Exited, now: float) -> Step:
             words = unit.reason
         case _:
             return unit, ()
+    unit = replace(unit, last_exit=event.exit)
     return _enter(unit, phase, words, now), (note, Clear(event.run, grace))
 
 

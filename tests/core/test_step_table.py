@@ -1,0 +1,479 @@
+"""Every phase × event cell of `step`, written out by hand (s6's transition table, as a test).
+
+A cell says what the unit becomes and what is to be done: `Blocked UP asked` is the phase, the
+goal and the effects in order, notes by their topic in small letters, other effects by their
+class. `=` says that nothing at all changes.
+"""
+
+from dataclasses import dataclass
+from typing import get_args
+
+import pytest
+
+from supervisor.core.effects import Effect, Note
+from supervisor.core.events import (
+    Admitted,
+    Adopted,
+    Cleared,
+    Event,
+    Exited,
+    ExitSignal,
+    Held,
+    Probed,
+    Restart,
+    Spawned,
+    SpawnFailed,
+    Start,
+    Stop,
+    TimePassed,
+)
+from supervisor.core.health import Health, Tally
+from supervisor.core.spec import ProbeKind
+from supervisor.core.step import step
+from supervisor.core.unit import (
+    Blocked,
+    Clearing,
+    Completed,
+    Failed,
+    Goal,
+    Phase,
+    Running,
+    Spawning,
+    Stopped,
+    Stopping,
+    Unit,
+    Waiting,
+)
+from tests.core.specimens import NO, OLDER, PID, RUN, forgiving, probe, service
+
+NOW = 100.0
+CRASH = ExitSignal(9)
+SPEC = service(readiness=probe(failures=1), liveness=probe(failures=1), restart=forgiving())
+
+
+def _health(*, asking: bool) -> Health:
+    kinds = (ProbeKind.READINESS, ProbeKind.LIVENESS)
+    tallies = tuple((kind, Tally(NOW, asking=asking, streak=1)) for kind in kinds)
+    return Health(started=True, ready=True, tallies=tallies, healthy_since=60.0)
+
+
+def _unit(goal: Goal, phase: Phase) -> Unit:
+    return Unit(SPEC, goal, phase, reason="because", since=50.0, last_run=RUN)
+
+
+UP, DOWN = Goal.UP, Goal.DOWN
+SITUATIONS: dict[str, Unit] = {
+    "stopped": _unit(DOWN, Stopped()),
+    "blocked": _unit(UP, Blocked()),
+    "spawning": _unit(UP, Spawning(RUN)),
+    "spawning, stop asked": _unit(DOWN, Spawning(RUN)),
+    "running": _unit(UP, Running(RUN, PID, 50.0, _health(asking=False))),
+    "running, probes in flight": _unit(UP, Running(RUN, PID, 50.0, _health(asking=True))),
+    "stopping": _unit(DOWN, Stopping(RUN, PID, 50.0, NOW)),
+    "stopping to restart": _unit(UP, Stopping(RUN, PID, 50.0, NOW)),
+    "stopping as dead": _unit(UP, Stopping(RUN, PID, 50.0, NOW, failure="hangs")),
+    "killed": _unit(DOWN, Stopping(RUN, PID, 50.0, NOW, killed=True)),
+    "clearing": _unit(DOWN, Clearing(RUN, CRASH, asked=True)),
+    "clearing to restart": _unit(UP, Clearing(RUN, CRASH, asked=True)),
+    "clearing a crash": _unit(UP, Clearing(RUN, CRASH, asked=False)),
+    "clearing the dead": _unit(UP, Clearing(RUN, CRASH, asked=False, failure="hangs")),
+    "waiting": _unit(UP, Waiting(NOW)),
+    "failed": _unit(UP, Failed()),
+    "failed to stop": _unit(DOWN, Failed()),
+    "completed": _unit(UP, Completed()),
+}
+
+HAPPENINGS: dict[str, Event] = {
+    "start": Start("x"),
+    "stop": Stop("x"),
+    "restart": Restart("x"),
+    "admitted": Admitted(),
+    "held": Held("no room"),
+    "spawned": Spawned(RUN, PID),
+    "spawn failed": SpawnFailed(RUN, "no memory"),
+    "cannot spawn": SpawnFailed(RUN, "no such command", retry=False),
+    "adopted": Adopted(RUN, PID, 50.0),
+    "exited": Exited(RUN, CRASH),
+    "cleared": Cleared(RUN),
+    "left over": Cleared(RUN, ("pid 4712",)),
+    "not ready": Probed(RUN, ProbeKind.READINESS, NO),
+    "not alive": Probed(RUN, ProbeKind.LIVENESS, NO),
+    "time": TimePassed(),
+}
+
+OF_AN_OLDER_RUN: tuple[Event, ...] = (
+    Spawned(OLDER, PID),
+    SpawnFailed(OLDER, "no memory"),
+    Exited(OLDER, CRASH),
+    Cleared(OLDER, ("pid 4712",)),
+    Probed(OLDER, ProbeKind.LIVENESS, NO),
+)
+
+# One line per happening, in the order of HAPPENINGS.
+TABLE: dict[str, str] = {
+    "stopped": """
+        start        Blocked UP asked
+        stop         =
+        restart      Blocked UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      Running UP adopted
+        exited       =
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         =
+    """,
+    "blocked": """
+        start        =
+        stop         Stopped DOWN stopped
+        restart      Blocked UP asked
+        admitted     Spawning UP Spawn
+        held         Blocked UP blocked
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      Running UP adopted
+        exited       =
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         =
+    """,
+    "spawning": """
+        start        =
+        stop         Spawning DOWN asked
+        restart      Spawning UP asked
+        admitted     =
+        held         =
+        spawned      Running UP started
+        spawn failed Waiting UP spawn-failed restarting
+        cannot spawn Failed UP spawn-failed
+        adopted      =
+        exited       Clearing UP exited Clear
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         =
+    """,
+    "spawning, stop asked": """
+        start        Spawning UP asked
+        stop         =
+        restart      Spawning UP asked
+        admitted     =
+        held         =
+        spawned      Stopping DOWN started stopping Signal
+        spawn failed Stopped DOWN spawn-failed
+        cannot spawn Stopped DOWN spawn-failed
+        adopted      =
+        exited       Clearing DOWN exited Clear
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         =
+    """,
+    "running": """
+        start        =
+        stop         Stopping DOWN stopping Signal
+        restart      Stopping UP stopping Signal
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       Clearing UP exited Clear
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         Running UP Ask Ask
+    """,
+    "running, probes in flight": """
+        start        =
+        stop         Stopping DOWN stopping Signal
+        restart      Stopping UP stopping Signal
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       Clearing UP exited Clear
+        cleared      =
+        left over    =
+        not ready    Running UP unready
+        not alive    Stopping UP stopping Signal
+        time         =
+    """,
+    "stopping": """
+        start        Stopping UP asked
+        stop         =
+        restart      Stopping UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       Clearing DOWN exited Clear
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         Stopping DOWN killed Kill
+    """,
+    "stopping to restart": """
+        start        =
+        stop         Stopping DOWN asked
+        restart      Stopping UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       Clearing UP exited Clear
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         Stopping UP killed Kill
+    """,
+    "stopping as dead": """
+        start        =
+        stop         Stopping DOWN asked
+        restart      Stopping UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       Clearing UP exited Clear
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         Stopping UP killed Kill
+    """,
+    "killed": """
+        start        Stopping UP asked
+        stop         =
+        restart      Stopping UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       Clearing DOWN exited Clear
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         Stopping DOWN killed Kill
+    """,
+    "clearing": """
+        start        Clearing UP asked
+        stop         =
+        restart      Clearing UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       =
+        cleared      Stopped DOWN stopped
+        left over    Failed DOWN left-over
+        not ready    =
+        not alive    =
+        time         =
+    """,
+    "clearing to restart": """
+        start        =
+        stop         Clearing DOWN asked
+        restart      Clearing UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       =
+        cleared      Blocked UP
+        left over    Blocked UP left-over
+        not ready    =
+        not alive    =
+        time         =
+    """,
+    "clearing a crash": """
+        start        =
+        stop         Clearing DOWN asked
+        restart      Clearing UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       =
+        cleared      Waiting UP restarting
+        left over    Waiting UP left-over restarting
+        not ready    =
+        not alive    =
+        time         =
+    """,
+    "clearing the dead": """
+        start        =
+        stop         Clearing DOWN asked
+        restart      Clearing UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       =
+        cleared      Waiting UP restarting
+        left over    Waiting UP left-over restarting
+        not ready    =
+        not alive    =
+        time         =
+    """,
+    "waiting": """
+        start        Blocked UP asked
+        stop         Stopped DOWN stopped
+        restart      Blocked UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      Running UP adopted
+        exited       =
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         Blocked UP
+    """,
+    "failed": """
+        start        Blocked UP asked
+        stop         Stopped DOWN stopped
+        restart      Blocked UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      Running UP adopted
+        exited       =
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         =
+    """,
+    "failed to stop": """
+        start        Blocked UP asked
+        stop         =
+        restart      Blocked UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      Running UP adopted
+        exited       =
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         =
+    """,
+    "completed": """
+        start        Blocked UP asked
+        stop         Stopped DOWN stopped
+        restart      Blocked UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      Running UP adopted
+        exited       =
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         =
+    """,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One line of the table."""
+
+    situation: str
+    happening: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.situation}-{self.happening}".replace(" ", "_")
+
+
+def _cells() -> list[Cell]:
+    return [
+        Cell(situation, line[:13].strip(), line[13:].strip())
+        for situation, text in TABLE.items()
+        for line in (raw.strip() for raw in text.strip().splitlines())
+    ]
+
+
+def _words(unit: Unit, effects: tuple[Effect, ...]) -> str:
+    did = [e.topic.value if isinstance(e, Note) else type(e).__name__ for e in effects]
+    return " ".join((type(unit.phase).__name__, unit.goal.name, *did))
+
+
+def test_no_cell_is_missing() -> None:
+    assert {type(unit.phase) for unit in SITUATIONS.values()} == set(get_args(Phase))
+    assert {type(event) for event in HAPPENINGS.values()} == set(get_args(Event))
+    assert [(cell.situation, cell.happening) for cell in _cells()] == [
+        (situation, happening) for situation in SITUATIONS for happening in HAPPENINGS
+    ]
+
+
+def test_every_event_of_a_run_has_a_stale_form() -> None:
+    of_a_run = {kind for kind in get_args(Event) if "run" in kind.__dataclass_fields__}
+    # Adopted brings a run with it; it is not about one that the unit knows.
+    assert {type(event) for event in OF_AN_OLDER_RUN} == of_a_run - {Adopted}
+
+
+@pytest.mark.parametrize("cell", _cells(), ids=str)
+def test_cell(cell: Cell) -> None:
+    before = SITUATIONS[cell.situation]
+    after, effects = step(before, HAPPENINGS[cell.happening], NOW)
+    if cell.expected == "=":
+        assert (after, effects) == (before, ())
+        return
+    assert _words(after, effects) == cell.expected
+    assert after.reason
+    runs = {effect.run for effect in effects if not isinstance(effect, Note)}
+    assert runs <= {after.run()}, "what is to be done is about the run that there is now"
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("event", OF_AN_OLDER_RUN, ids=lambda e: type(e).__name__)
+def test_an_older_run_has_no_say(situation: str, event: Event) -> None:
+    before = SITUATIONS[situation]
+    assert step(before, event, NOW) == (before, ())
