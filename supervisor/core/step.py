@@ -137,7 +137,8 @@ def _restart(unit: Unit, why: str, now: float) -> Step:
 
 def _stop(unit: Unit, why: str, now: float) -> Step:
     words = f"stop asked: {why}"
-    if unit.goal is Goal.DOWN and not isinstance(unit.phase, Failed | Completed):
+    if unit.goal is Goal.DOWN:
+        # A stop that left something over stays failed: asking twice does not make it stopped.
         return unit, ()
     unit = replace(unit, goal=Goal.DOWN)
     match unit.phase:
