@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import FrameType
 
+    from services.tts.server import Server
     from services.tts.text import Spoken
 
 log = logging.getLogger("tts")
@@ -116,6 +117,7 @@ def settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
 def main() -> int:
     """Serves until SIGTERM or SIGINT and returns the exit code."""
     chosen = settings(sys.argv[1:], os.environ)
+    stop = _Stop()
     # A crash inside a C library would otherwise end the log without a word.
     faulthandler.enable()
     logging.basicConfig(
@@ -134,10 +136,38 @@ def main() -> int:
         log.info("listening on %s (handed over; --host and --port are not used)", where)
     else:
         log.info("listening on %s", where)
-    return _serve(chosen, listening, handed_over=bool(handed_over))
+    return _serve(chosen, listening, stop, handed_over=bool(handed_over))
 
 
-def _serve(chosen: Settings, listening: Sequence[socket.socket], *, handed_over: bool) -> int:
+class _Stop:
+    """What SIGTERM and SIGINT ask for: the first to drain, the second to end at once.
+
+    It is in place before the server is, so that a stop during the imports is not a crash.
+    """
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._server: Server | None = None
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    def attach(self, server: Server) -> None:
+        self._server = server
+        if self._requested:
+            server.stop()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self._requested:
+            _exit_now(number)
+        self._requested = True
+        if self._server is not None:
+            self._server.stop()
+
+
+def _serve(
+    chosen: Settings, listening: Sequence[socket.socket], stop: _Stop, *, handed_over: bool
+) -> int:
     from services.tts.worker import Worker
 
     worker = Worker(
@@ -159,18 +189,7 @@ def _serve(chosen: Settings, listening: Sequence[socket.socket], *, handed_over:
         listening,
         waiting=chosen.queue + 1,
     )
-    stop_requested = False
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del frame
-        nonlocal stop_requested
-        if stop_requested:
-            _exit_now(number)
-        stop_requested = True
-        server.stop()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    stop.attach(server)
     server.run()
 
     log.info("stopping: answering what was accepted, for %g s at most", chosen.drain_timeout)

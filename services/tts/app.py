@@ -8,6 +8,7 @@ is `{"error": "<one string>"}` with other keys beside it. No text of a client is
 from __future__ import annotations
 
 import logging
+import os
 import time
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -97,6 +98,7 @@ def create_app(
             state=now.state,
             reason=now.reason,
             engine=now.engine,
+            pid=os.getpid(),
             device_reason=now.device_reason,
             queued=now.queued,
             busy=now.busy,

@@ -40,6 +40,7 @@ _QUIET_SECONDS: Final = 0.4
 """How long a connection with no request on it may stay open in a drain: a client that has just
 connected, or is about to send its next request, is still served."""
 
+_CLOSE_SECONDS: Final = 0.5
 _TICK: Final = 0.05
 
 
@@ -77,6 +78,14 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
     def draining(self) -> bool:
         return bool(not self.server.accepting)
+
+    def send_continue(self) -> None:
+        # Waitress would take a finished request (an empty or refused body) for unfinished here and
+        # wait for more until the client gives up.
+        if self.request.completed:
+            self.request.expect_continue = False
+        else:
+            super().send_continue()
 
     def is_quiet(self) -> bool:
         """No request in parts, in work or being answered."""
@@ -118,12 +127,14 @@ class Server:
         for listener in self._listeners:
             listener.channel_class = _Channel
         self._stopping = False
+        self._closed = False
 
     def stop(self) -> None:
         """Makes `run` drain and return; safe in a signal handler."""
         self._stopping = True
-        for listener in self._listeners:
-            listener.pull_trigger()
+        if not self._closed:
+            for listener in self._listeners:
+                listener.pull_trigger()
 
     def run(self) -> None:
         """Serves until `stop` is called."""
@@ -156,8 +167,10 @@ class Server:
         return len(self._channels())
 
     def close(self) -> None:
-        """Closes every connection at once; threads in a request are left to end by themselves."""
+        """Closes every connection at once and ends the threads that are in no request."""
+        self._closed = True
         wasyncore.close_all(self._map, ignore_all=True)
+        self._listeners[0].task_dispatcher.shutdown(timeout=_CLOSE_SECONDS)
 
     def _channels(self) -> list[_Channel]:
         return [one for one in self._map.values() if isinstance(one, _Channel)]

@@ -74,7 +74,7 @@ def check_length(characters: int, speed: float) -> None:
 def _fields(body: bytes) -> Mapping[str, object]:
     try:
         # json takes bytes in UTF-8, -16 and -32. The recursion limit is what deep nesting meets.
-        fields: object = json.loads(body) if body.strip() else None
+        fields: object = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise RequestError(
             "JSON body required", details={"detail": f"the body is not JSON: {error}"}

@@ -37,6 +37,10 @@ WARM_UP_SECONDS: Final = 0.2
 WARM_UP_DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Pauses between warm-ups that fail, in seconds; after the last one it is given up."""
 
+PATIENCE: Final = 2.0
+"""How long a job waits for an engine that is loading, in seconds. Clients then do not see the restart
+of a fast engine; 503 would cost them at least the second that they wait before a retry."""
+
 
 class State(StrEnum):
     """What the worker can do for a new job; `/health` shows it."""
@@ -168,6 +172,7 @@ class Worker:
         sentence_limit: float,
         prepare: Callable[[], None],
         warm_up_delays: Sequence[float] = WARM_UP_DELAYS,
+        patience: float = PATIENCE,
     ) -> None:
         """Makes a worker that is not started.
 
@@ -180,6 +185,7 @@ class Worker:
         self._sentence_limit = sentence_limit
         self._prepare = prepare
         self._delays = tuple(warm_up_delays)
+        self._patience = patience
         self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
         self._slots = 0
@@ -207,9 +213,6 @@ class Worker:
         the threads and the memory that waiting requests use.
         """
         with self._changed:
-            now = self.snapshot()
-            if not now.ready:
-                raise UnavailableError(_why_not(now), retry_after=2, overloaded=False)
             if self._slots >= self._capacity:
                 raise UnavailableError(
                     f"{self._slots} requests are waiting already, which is the most this server "
@@ -219,6 +222,11 @@ class Worker:
                 )
             self._slots += 1
         try:
+            with self._changed:
+                self._changed.wait_for(self._is_settled, self._patience)
+                now = self.snapshot()
+            if not now.ready:
+                raise UnavailableError(_why_not(now), retry_after=2, overloaded=False)
             yield
         finally:
             with self._changed:
@@ -301,6 +309,9 @@ class Worker:
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def _is_settled(self) -> bool:
+        return self._loaded or self._closed or self._failure is not None
 
     def _hung(self, now: float) -> str | None:
         since = self._sentence_since
@@ -386,7 +397,9 @@ class Worker:
             with self._changed:
                 self._failure = reason
                 self._loaded = reason is None
+                self._changed.notify_all()
                 if reason is None:
+                    log.info("ready: %s on %s", self._engine.name, self._engine.device)
                     return True
                 self._last_error = reason
                 waiting = list(self._jobs)

@@ -36,7 +36,7 @@ _VOWEL_LETTERS: Final = "аеєиіїоуюя"
 _LETTERS: Final = "абвгґдеєжзиіїйклмнопрстуфхцчшщьюя"
 _VOWEL_PHONEME: Final = re.compile(r"[aEeIiouy@]")
 _STRESSED_WORD: Final = re.compile(rf"[{_LETTERS}'’ʼ+]*\+[{_LETTERS}'’ʼ+]*", re.IGNORECASE)
-_UNSAYABLE: Final = re.compile(rf"[^{_LETTERS}0-9a-z'’ʼ.,!?;:…—–\-\"«»„“()/ ]", re.IGNORECASE)
+_UNSAYABLE: Final = re.compile(rf"[^{_LETTERS}0-9a-z'’ʼ.,!?;:…—–\-\"«»„“() ]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,139 @@
+"""The real eSpeak NG: five voices apart, stress where the mark is, speed as asked."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from services.tts import audio
+from services.tts.engine import SAMPLE_RATE, VOICES, EngineError
+from services.tts.engines.espeak import Espeak, _with_stress
+
+SENTENCE = "добрий день, сьогодні дуже гарна погода і ми йдемо гуляти до парку."
+
+
+@pytest.fixture(scope="module")
+def engine() -> Espeak:
+    engine = Espeak()
+    engine.load()
+    return engine
+
+
+def say(engine: Espeak, sentence: str, *, voice: str = "dmytro", speed: float = 1.0) -> np.ndarray:
+    return audio.trim(engine.synthesise(sentence, voice=voice, speed=speed), SAMPLE_RATE)
+
+
+def median_pitch(samples: np.ndarray) -> float:
+    """Median fundamental in Hz of the voiced frames, by autocorrelation."""
+    found = []
+    for at in range(0, samples.size - 2048, 128):
+        frame = samples[at : at + 1024] - samples[at : at + 1024].mean()
+        if np.sqrt(np.mean(frame**2)) < 0.02:
+            continue
+        likeness = np.correlate(frame, frame, "full")[1023:]
+        low, high = SAMPLE_RATE // 450, SAMPLE_RATE // 55
+        lag = low + int(likeness[low:high].argmax())
+        if likeness[lag] > 0.5 * likeness[0]:
+            found.append(SAMPLE_RATE / lag)
+    assert len(found) > 20
+    return float(np.median(found))
+
+
+def test_the_voices_differ_in_pitch_and_women_are_above_men(engine: Espeak) -> None:
+    pitches = {voice: median_pitch(say(engine, SENTENCE, voice=voice)) for voice in VOICES}
+    for one, other in combinations(pitches.values(), 2):
+        assert max(one, other) / min(one, other) > 1.12, pitches
+    women = min(pitches["tetiana"], pitches["lada"])
+    men = max(pitches["mykyta"], pitches["dmytro"], pitches["oleksa"])
+    assert women > 1.3 * men, pitches
+
+
+@pytest.mark.parametrize("voice", VOICES)
+def test_no_voice_is_clipped(engine: Espeak, voice: str) -> None:
+    samples = say(engine, SENTENCE, voice=voice)
+    assert 0.1 < float(np.abs(samples).max()) < 0.99
+
+
+@pytest.mark.parametrize("speed", [0.25, 0.4, 0.65, 0.8, 1.5, 2.5, 2.6, 4.0])
+def test_speed_divides_the_duration_and_keeps_the_pitch(engine: Espeak, speed: float) -> None:
+    usual, changed = say(engine, SENTENCE), say(engine, SENTENCE, speed=speed)
+    assert usual.size / changed.size == pytest.approx(speed, rel=0.05)
+    assert median_pitch(changed) == pytest.approx(median_pitch(usual), rel=0.15)
+
+
+def phonemes(engine: Espeak, sentence: str) -> str:
+    """What the library makes of a sentence, phoneme input included, in IPA."""
+    library = engine._library
+    assert library is not None
+    buffer = ctypes.create_string_buffer(_with_stress(library, sentence).encode())
+    pointer = ctypes.c_char_p(ctypes.addressof(buffer))
+    read: list[str] = []
+    while pointer.value:
+        read.append(
+            (library.espeak_TextToPhonemes(ctypes.byref(pointer), 0x101, 2) or b"").decode()
+        )
+    return " ".join(read)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("з+амок", "zˈamok"),
+        ("зам+ок", "zamˈok"),
+        ("за\u0301мок", "zˈamok"),
+        ("замо\u0301к", "zamˈok"),
+        ("З+АМОК", "zˈamok"),
+        ("м+олоко", "mˈoloko"),
+        ("молок+о", "molokˈo"),
+        ("об'+єднання", "objˈɛdnanɲa"),
+        ("укра+їнська", "ukrajˈiːnska"),
+    ],
+)
+def test_a_mark_moves_the_stress(engine: Espeak, sentence: str, expected: str) -> None:
+    assert phonemes(engine, sentence).replace(" ", "") == expected
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["+", "так + ні", "так+", "+так", "т+ак", "п'+ять", "++а", "в+", "сл+овник + мо\u0301ва"],
+)
+def test_a_mark_is_never_said(engine: Espeak, sentence: str) -> None:
+    assert "pʎˈu" not in phonemes(engine, sentence)
+    assert "+" not in phonemes(engine, sentence)
+
+
+@pytest.mark.parametrize(
+    "sentence", ["[[abc]] так", "<b>так</b>", "{так}", "так \\ так", "так_так"]
+)
+def test_what_it_would_spell_out_is_not_said(engine: Espeak, sentence: str) -> None:
+    spoken = phonemes(engine, sentence)
+    assert "dˈuʃka" not in spoken, "a bracket was named"
+    assert "kosˈa" not in spoken, "a slash was named"
+    assert "t̪ˈak" in spoken
+
+
+def test_a_sentence_beyond_its_limit_is_stopped_and_the_next_is_spoken() -> None:
+    engine = Espeak(sentence_limit=0.0)
+    engine.load()
+    with pytest.raises(EngineError, match="over 0 s"):
+        engine.synthesise(SENTENCE, voice="dmytro", speed=1.0)
+    patient = Espeak()
+    patient.load()
+    assert say(patient, SENTENCE).size > 2 * SAMPLE_RATE
+
+
+def test_another_device_is_explained() -> None:
+    assert Espeak(device="auto").device_reason is None
+    assert Espeak(device="cpu").device_reason is None
+    assert "cuda was asked for" in str(Espeak(device="cuda").device_reason)
+    assert Espeak(device="cuda").device == "cpu"
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    with pytest.raises(EngineError, match="pip install espeakng-loader"):
+        Espeak().load()

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from services.tts.engine import EngineError
+from services.tts.worker import (
+    Broken,
+    Cancelled,
+    Job,
+    Order,
+    Refused,
+    Speech,
+    State,
+    UnavailableError,
+    Worker,
+)
+from tests.tts.doubles import PATIENCE, FakeEngine, tone, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from services.tts.engine import Samples
+
+
+@contextmanager
+def working(
+    engine: FakeEngine,
+    *,
+    queue: int = 2,
+    sentence_limit: float = 60.0,
+    patience: float = PATIENCE,
+    delays: tuple[float, ...] = (0.01, 0.01),
+) -> Iterator[Worker]:
+    worker = Worker(
+        engine,
+        queue=queue,
+        sentence_limit=sentence_limit,
+        prepare=lambda: None,
+        warm_up_delays=delays,
+        patience=patience,
+    )
+    worker.start()
+    try:
+        yield worker
+    finally:
+        engine.release()
+        assert worker.close(timeout=PATIENCE)
+
+
+def order(*sentences: str, speed: float = 1.0) -> Order:
+    return Order(sentences, "dmytro", "none", speed)
+
+
+def submit(worker: Worker, *sentences: str, within: float = PATIENCE) -> Job:
+    with worker.slot():
+        return worker.submit(order(*sentences), within=within)
+
+
+def state_is(worker: Worker, state: State) -> None:
+    until(lambda: worker.snapshot().state is state, f"the worker is {state}")
+
+
+def test_it_is_ready_only_after_a_warm_up_that_spoke() -> None:
+    engine = FakeEngine()
+    engine.hold_warm_up()
+    with working(engine) as worker:
+        until(lambda: engine.warm_ups == 1, "the warm-up began")
+        assert worker.snapshot().state is State.LOADING
+        assert not worker.snapshot().ready
+        assert worker.snapshot().last_success is None
+        engine.release()
+        state_is(worker, State.READY)
+        assert worker.snapshot().last_success is not None
+
+
+def test_a_job_waits_for_an_engine_that_is_loading() -> None:
+    engine = FakeEngine()
+    engine.hold_warm_up()
+    with working(engine) as worker:
+        threading.Timer(0.0, engine.release).start()
+        assert isinstance(submit(worker, "слово").wait(PATIENCE), Speech)
+
+
+def test_a_job_is_refused_when_loading_outlasts_its_patience() -> None:
+    engine = FakeEngine()
+    engine.hold_warm_up()
+    with working(engine, patience=0.01) as worker:
+        with pytest.raises(UnavailableError, match="loading") as refusal, worker.slot():
+            pass
+        assert not refusal.value.overloaded
+        assert refusal.value.retry_after >= 1
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [np.zeros(22050, dtype=np.float32), np.zeros(0, dtype=np.float32), tone(0.1, 200.0)],
+    ids=["silence", "nothing", "too short"],
+)
+def test_a_warm_up_that_cannot_be_heard_is_a_failure(samples: Samples) -> None:
+    class Mute(FakeEngine):
+        def synthesise(self, sentence: str, *, voice: str, speed: float) -> Samples:
+            return samples
+
+    with working(Mute(), delays=(PATIENCE,)) as worker:
+        state_is(worker, State.FAILED)
+        assert "audible" in str(worker.snapshot().reason)
+
+
+def test_a_failed_warm_up_is_tried_again() -> None:
+    engine = FakeEngine(warm_up_failures=2)
+    with working(engine) as worker:
+        state_is(worker, State.READY)
+        assert engine.warm_ups == 3
+        assert worker.snapshot().reason is None
+        assert "told to fail" in str(worker.snapshot().last_error)
+
+
+def test_warm_ups_end_after_the_last_delay_and_the_reason_stays() -> None:
+    engine = FakeEngine(warm_up_failures=99)
+    with working(engine, delays=(0.001, 0.001)) as worker:
+        until(lambda: engine.warm_ups == 3, "three warm-ups were tried")
+        state_is(worker, State.FAILED)
+        with pytest.raises(UnavailableError, match="told to fail"), worker.slot():
+            pass
+    assert engine.warm_ups == 3
+
+
+def test_an_engine_at_another_rate_is_refused() -> None:
+    with working(FakeEngine(sample_rate=16_000), delays=()) as worker:
+        state_is(worker, State.FAILED)
+        assert "16000 Hz" in str(worker.snapshot().reason)
+
+
+def test_every_sentence_is_spoken_in_order() -> None:
+    engine = FakeEngine()
+    with working(engine) as worker:
+        outcome = submit(worker, "раз", "два слова", "три").wait(PATIENCE)
+    assert engine.spoken == ["раз", "два слова", "три"]
+    assert isinstance(outcome, Speech)
+    assert [round(piece.size / 22050) for piece in outcome.pieces] == [1, 2, 1]
+
+
+def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
+    engine = FakeEngine()
+    engine.hold()
+    with working(engine, queue=1) as worker:
+        with worker.slot():
+            running = worker.submit(order("раз"), within=PATIENCE)
+            engine.wait_until_inside()
+            with worker.slot():
+                waiting = worker.submit(order("два"), within=PATIENCE)
+                assert worker.snapshot().queued == 1
+                assert worker.snapshot().state is State.BUSY
+                with pytest.raises(UnavailableError) as refusal, worker.slot():
+                    pass
+                assert refusal.value.overloaded
+            with worker.slot():
+                pass
+        engine.release()
+        assert isinstance(running.wait(PATIENCE), Speech)
+        assert isinstance(waiting.wait(PATIENCE), Speech)
+
+
+def test_a_job_cancelled_while_it_waits_never_reaches_the_engine() -> None:
+    engine = FakeEngine()
+    engine.hold()
+    with working(engine) as worker:
+        running = submit(worker, "раз")
+        engine.wait_until_inside()
+        waiting = submit(worker, "два")
+        waiting.cancel()
+        engine.release()
+        last = submit(worker, "три")
+        assert isinstance(last.wait(PATIENCE), Speech)
+        assert isinstance(running.wait(PATIENCE), Speech)
+    assert isinstance(waiting.wait(0), Cancelled)
+    assert engine.spoken == ["раз", "три"]
+
+
+def test_a_running_job_that_is_cancelled_stops_after_its_sentence() -> None:
+    engine = FakeEngine()
+    engine.hold()
+    with working(engine) as worker:
+        job = submit(worker, "раз", "два", "три")
+        engine.wait_until_inside()
+        job.cancel()
+        engine.release()
+        assert isinstance(submit(worker, "інше").wait(PATIENCE), Speech)
+    assert engine.spoken == ["раз", "інше"]
+    assert isinstance(job.wait(0), Cancelled)
+
+
+def test_a_job_past_its_deadline_is_given_up() -> None:
+    engine = FakeEngine()
+    with working(engine) as worker:
+        state_is(worker, State.READY)
+        outcome = submit(worker, "раз", within=0.0).wait(PATIENCE)
+    assert isinstance(outcome, Refused)
+    assert engine.spoken == []
+
+
+def test_a_failure_ends_readiness_until_the_engine_spoke_again() -> None:
+    engine = FakeEngine()
+
+    def fail(sentence: str) -> Samples:
+        raise EngineError("the operator is not implemented")
+
+    with working(engine) as worker:
+        state_is(worker, State.READY)
+        engine.answer = fail
+        engine.hold()
+        job = submit(worker, "раз")
+        engine.wait_until_inside()
+        engine.hold_warm_up()
+        engine.release_sentence()
+        assert job.wait(PATIENCE) == Broken("the operator is not implemented")
+        until(lambda: engine.warm_ups == 2, "a second warm-up began")
+        assert not worker.snapshot().ready
+        assert worker.snapshot().last_error == "the operator is not implemented"
+        engine.release()
+        state_is(worker, State.READY)
+
+
+def test_jobs_behind_a_failure_are_spoken_when_the_engine_recovers() -> None:
+    engine = FakeEngine()
+    engine.hold()
+
+    def answer(sentence: str) -> Samples:
+        if sentence == "отрута":
+            raise RuntimeError("shape '[1, 1, 1, 605]' is invalid")
+        return tone(1.0, 200.0)
+
+    engine.answer = answer
+    with working(engine) as worker:
+        poisoned = submit(worker, "отрута")
+        engine.wait_until_inside()
+        behind = submit(worker, "слово")
+        engine.release()
+        assert poisoned.wait(PATIENCE) == Broken("RuntimeError: shape '[1, 1, 1, 605]' is invalid")
+        assert isinstance(behind.wait(PATIENCE), Speech)
+
+
+def test_silence_for_a_whole_text_is_a_failure_not_a_success() -> None:
+    engine = FakeEngine()
+    engine.answer = lambda _: np.zeros(22050, dtype=np.float32)
+    with working(engine) as worker:
+        outcome = submit(worker, "раз").wait(PATIENCE)
+    assert isinstance(outcome, Broken)
+    assert "silence" in outcome.reason
+
+
+def test_a_hang_is_noticed_while_its_thread_is_stuck_and_survived_when_it_ends() -> None:
+    engine = FakeEngine()
+    engine.hold()
+    with working(engine, sentence_limit=0.01) as worker:
+        running = submit(worker, "раз")
+        engine.wait_until_inside()
+        waiting = submit(worker, "два")
+        state_is(worker, State.FAILED)
+        assert "hangs" in str(worker.snapshot().reason)
+        worker.fail_if_hung()
+        assert isinstance(running.wait(0), Broken)
+        assert isinstance(waiting.wait(0), Refused)
+        with pytest.raises(UnavailableError, match="hangs"), worker.slot():
+            pass
+        engine.release()
+        state_is(worker, State.READY)
+
+
+def test_close_refuses_what_waits_and_leaves_what_is_in_work_after_its_sentence() -> None:
+    engine = FakeEngine()
+    engine.hold()
+    with working(engine) as worker:
+        running = submit(worker, "раз", "два")
+        engine.wait_until_inside()
+        waiting = submit(worker, "три")
+        assert not worker.close(timeout=0.0)
+        assert isinstance(waiting.wait(0), Refused)
+        assert isinstance(running.wait(0), Refused)
+        with pytest.raises(UnavailableError, match="stopping"), worker.slot():
+            pass
+    assert engine.spoken == ["раз"]
+
+
+def test_an_order_without_sentences_is_a_mistake_of_the_caller() -> None:
+    with (
+        working(FakeEngine()) as worker,
+        worker.slot(),
+        pytest.raises(ValueError, match="sentence"),
+    ):
+        worker.submit(order(), within=1.0)
