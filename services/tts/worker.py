@@ -38,8 +38,8 @@ WARM_UP_DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Pauses between warm-ups that fail, in seconds; after the last one it is given up."""
 
 PATIENCE: Final = 2.0
-"""How long a job waits for an engine that is loading, in seconds. Clients then do not see the restart
-of a fast engine; 503 would cost them at least the second that they wait before a retry."""
+"""How long a job waits for an engine that is loading, in seconds. The restart of a fast engine is
+then not seen by clients; 503 would cost them at least the second before their next try."""
 
 
 class State(StrEnum):
