@@ -1,0 +1,160 @@
+"""A real system in a folder of its own: the command line, a daemon, a sink, real services.
+
+Everything is driven through `python -m supervisor.cli`, as a user would. The fixture ends by
+asserting that nothing of it is left: no process that carries its marks or names its folder.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+import yaml
+from supervisor.control.client import ControlClient, ControlError, DaemonNotRunning
+
+from supervisor.posix.environment import FLEET_MARK, fleet_mark
+
+T = TypeVar("T")
+
+CHECKOUT = Path(__file__).parents[2]
+DEADLINE = 30.0
+"""Seconds that anything here may take on a busy machine; nothing takes as long if all is well."""
+
+SLEEPER = ["sleep", "1000"]
+
+
+class System:
+    """One root folder, its YAML and its daemon."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.state_dir = root / ".atlas"
+        self.config = root / "services.yaml"
+
+    def write(self, services: Mapping[str, Mapping[str, object]], **top: object) -> None:
+        """Write the YAML of these services."""
+        document = {"version": 1, **top, "services": services}
+        self.config.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+
+    def ctl(
+        self, *arguments: str, check: int | None = 0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run atlasctl; `check` is the exit code that it must have, or None."""
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor.cli", "-c", str(self.config), *arguments],
+            cwd=CHECKOUT,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=3 * DEADLINE,
+            check=False,
+        )
+        if check is not None:
+            told = f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == check, told
+        return done
+
+    def client(self) -> ControlClient:
+        """Return a client of the control socket."""
+        return ControlClient(str(self.state_dir), timeout=DEADLINE)
+
+    def status(self) -> dict[str, Any]:
+        """Return the whole status."""
+        status: dict[str, Any] = json.loads(json.dumps(self.client().get("/v1/status")))
+        return status
+
+    def service(self, name: str) -> dict[str, Any]:
+        """Return the status of one service."""
+        return next(s for s in self.status()["services"] if s["name"] == name)
+
+    def daemon_pid(self) -> int:
+        """Return the pid of the daemon."""
+        return int(self.status()["daemon"]["pid"])
+
+    def seq(self) -> int:
+        """Return the number of the latest journal entry."""
+        return int(self.status()["daemon"]["journal_seq"])
+
+    def event(
+        self, topic: str, service: str, *, after: int = 0, within: float = DEADLINE
+    ) -> dict[str, Any]:
+        """Return the next event of this topic, waiting for it on the daemon's own stream."""
+        client = ControlClient(str(self.state_dir), timeout=within)
+        deadline = time.monotonic() + within
+        for event in client.stream("/v1/events", after=str(after), follow="1", service=service):
+            assert isinstance(event, dict)
+            if event["topic"] == topic:
+                return event
+            assert time.monotonic() < deadline, f"no {topic} of {service} in {within} s"
+        raise AssertionError(f"the stream ended before {topic} of {service}")
+
+    def kill_daemon(self) -> int:
+        """Kill the daemon as the kernel's OOM killer would, and wait until it is gone."""
+        daemon = psutil.Process(self.daemon_pid())
+        daemon.send_signal(signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            daemon.wait(DEADLINE)
+        return int(daemon.pid)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every process of this system: daemon, sink, services and what they left."""
+        mark = fleet_mark(str(self.state_dir))
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                    continue
+                words = " ".join(process.cmdline())
+                if process.environ().get(FLEET_MARK) == mark or str(self.root) in words:
+                    found.append(process)
+        return found
+
+    def close(self) -> None:
+        """Take the system down, and assert that nothing of it is left."""
+        try:
+            self.ctl("down", check=None)
+            left = [(p.pid, p.cmdline()) for p in self.processes()]
+            assert not left, f"left behind: {left}"
+        finally:
+            for process in self.processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    """A system with no services yet."""
+    made = System(tmp_path)
+    yield made
+    made.close()
+
+
+def eventually(what: str, look: Callable[[], T | None], within: float = DEADLINE) -> T:
+    """Return the first value of `look` that is neither None nor False.
+
+    For what announces itself by no event: a foreign process, a file, a port.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        with contextlib.suppress(OSError, ControlError, DaemonNotRunning, psutil.Error):
+            seen = look()
+            if seen is not None and seen is not False:
+                return seen
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        os.sched_yield()
+
+
+def free_port() -> int:
+    """Return a port that was free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
