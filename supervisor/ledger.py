@@ -29,9 +29,9 @@ class Record:
     unit: str
     run: int
     wanted: bool
-    """The goal was UP: a successor goes on with it."""
+    """The goal was UP. A successor in the same boot keeps to it: what was stopped stays stopped."""
     pid: int | None = None
-    ticks: int | float = 0
+    ticks: int = 0
     """Start time of the process as the system gives it (`ProcessIdentity.started`)."""
     boot: str = ""
     intended: bool = False
@@ -72,6 +72,15 @@ class Ledger:
         except OSError:
             # The next compaction, or the next record of this unit, makes it good.
             self.unwritten += 1
+
+    def retire(self) -> None:
+        """Mark all records as history: this daemon ended in order and left nothing running.
+
+        Only the run numbers stay, so that no two runs ever have the same.
+        """
+        for record in self.records():
+            self._records[record.unit] = Record(record.unit, record.run, wanted=True)
+        self._compact()
 
     def forget(self, unit: str) -> None:
         """Drop a unit that is no longer in the configuration."""
@@ -119,5 +128,16 @@ def _read(path: Path) -> Iterator[Record]:
             record = Record(**json.loads(line))
         except (ValueError, TypeError):
             continue
-        if isinstance(record.unit, str) and type(record.run) is int:
+        if _sound(record):
             yield record
+
+
+def _sound(record: Record) -> bool:
+    """Tell whether a line that was JSON is also a record: the file may have been edited."""
+    return (
+        isinstance(record.unit, str)
+        and type(record.run) is int
+        and type(record.ticks) is int
+        and (record.pid is None or (type(record.pid) is int and record.pid > 1))
+        and isinstance(record.boot, str)
+    )

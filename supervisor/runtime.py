@@ -8,7 +8,7 @@ within an effect, so no step is ever entered twice. Nothing here decides anythin
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Protocol, assert_never
 
 from supervisor.core import fleet as fleets
@@ -65,10 +65,16 @@ class Host(Protocol):
 class Runtime:
     """Runs a fleet on a host."""
 
-    def __init__(self, spec: FleetSpec, host: Host, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        spec: FleetSpec,
+        host: Host,
+        clock: Callable[[], float],
+        last_runs: Mapping[str, RunId] | None = None,
+    ) -> None:
         self._host = host
         self._clock = clock
-        self.fleet: Fleet = fleets.assemble(spec, clock())
+        self.fleet: Fleet = fleets.assemble(spec, clock(), last_runs)
         self._inbox: deque[tuple[str, Event]] = deque()
         self._draining = False
         self._round: asyncio.Handle | None = None

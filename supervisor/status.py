@@ -71,8 +71,8 @@ def probe_status(unit: Unit, now: float) -> ProbeStatus | None:
     }
 
 
-def usage_by_service(
-    now_seconds: float,
+def percent_of_core(
+    now: float,
     before: Mapping[str, tuple[float, float]],
     cpu_seconds: Mapping[str, float],
     uptime: Mapping[str, float],
@@ -85,7 +85,7 @@ def usage_by_service(
     percent: dict[str, float] = {}
     for name, used in cpu_seconds.items():
         at, earlier = before.get(name, (0.0, 0.0))
-        span = now_seconds - at
+        span = now - at
         # Less than before: another run, or a child that ended and took its time with it.
         if name in before and span >= 0.2 and used >= earlier:
             percent[name] = 100 * (used - earlier) / span

@@ -12,10 +12,11 @@ from typing import assert_never
 
 from supervisor.core import graph
 from supervisor.core.effects import Effect
-from supervisor.core.events import Admitted, Event, Held, Restart, Start, Stop, TimePassed
+from supervisor.core.events import Admitted, Event, Held, Restart, RunId, Start, Stop, TimePassed
 from supervisor.core.spec import Condition, Dependency, FleetSpec, ServiceSpec
 from supervisor.core.step import step
 from supervisor.core.unit import (
+    NO_RUN,
     Blocked,
     Clearing,
     Completed,
@@ -45,10 +46,17 @@ class Fleet:
     """Stops and restarts that wait until the dependents have ended."""
 
 
-def assemble(spec: FleetSpec, now: float) -> Fleet:
-    """Return the fleet of a specification, with every unit stopped."""
+def assemble(spec: FleetSpec, now: float, last_runs: Mapping[str, RunId] | None = None) -> Fleet:
+    """Return the fleet of a specification, with every unit stopped.
+
+    Runs are counted on from `last_runs`, where an earlier daemon has had some.
+    """
     edges = {s.name: tuple(d.on for d in s.depends_on) for s in spec.services}
-    units = {s.name: Unit(s, reason=_first_reason(s), since=now) for s in spec.services}
+    counted = last_runs or {}
+    units = {
+        s.name: Unit(s, reason=_first_reason(s), since=now, last_run=counted.get(s.name, NO_RUN))
+        for s in spec.services
+    }
     return Fleet(units, edges, graph.dependents(edges), spec.start_limit)
 
 
