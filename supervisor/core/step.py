@@ -239,9 +239,7 @@ def _exited(unit: Unit, event: Exited, now: float) -> Step:
     note = Note(Topic.EXITED, words, event.run)
     match unit.phase:
         case Running(health=health):
-            healthy_for = None if health.healthy_since is None else now - health.healthy_since
-            record = restart.proven(unit.record, unit.spec.restart, healthy_for)
-            unit = replace(unit, record=record)
+            unit = _proven(unit, health, now)
             phase = Clearing(event.run, event.exit, asked=False)
             grace = min(unit.spec.stop.timeout, ORPHAN_GRACE)
         case Spawning():
@@ -317,6 +315,8 @@ def _probed(unit: Unit, event: Probed, now: float) -> Step:
                 unit = replace(unit, reason=why, since=now)
                 effects.append(Note(Topic.READY, f"{event.kind} probe: {why}", run))
             case BecameUnready(why=why):
+                # What hangs fails readiness before liveness: its hours of health must count now.
+                unit = _proven(unit, phase.health, now)
                 unit = replace(unit, reason=f"readiness probe failed {why}", since=now)
                 effects.append(Note(Topic.UNREADY, f"readiness probe failed {why}", run))
             case FirstFailure(why=why):
@@ -327,6 +327,12 @@ def _probed(unit: Unit, event: Probed, now: float) -> Step:
             case _:
                 assert_never(verdict)
     return unit, tuple(effects)
+
+
+def _proven(unit: Unit, health: Health, now: float) -> Unit:
+    """Forget earlier failures if this run has been healthy for long enough until now."""
+    healthy_for = None if health.healthy_since is None else now - health.healthy_since
+    return replace(unit, record=restart.proven(unit.record, unit.spec.restart, healthy_for))
 
 
 def _time_passed(unit: Unit, now: float) -> Step:
@@ -365,9 +371,7 @@ def _end(
 ) -> Step:
     """Ask a living run to end; `failure` says why that counts against it, if it does."""
     if failure is not None and isinstance(unit.phase, Running):
-        since = unit.phase.health.healthy_since
-        healthy_for = None if since is None else now - since
-        unit = replace(unit, record=restart.proven(unit.record, unit.spec.restart, healthy_for))
+        unit = _proven(unit, unit.phase.health, now)
     phase = Stopping(run, pid, started_at, now + unit.spec.stop.timeout, failure=failure)
     effects = (Note(Topic.STOPPING, words, run), Signal(run, unit.spec.stop.signal))
     return _enter(unit, phase, words, now), effects

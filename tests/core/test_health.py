@@ -1,0 +1,266 @@
+"""What probe results add up to: gates, thresholds exactly at and one below, budgets, jitter."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core import health as probes
+from supervisor.core.events import ProbeResult, RunId
+from supervisor.core.health import (
+    FIRST_STARTUP_PROBE,
+    BecameReady,
+    BecameUnready,
+    Dead,
+    FirstFailure,
+    Health,
+    Verdict,
+)
+from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
+from tests.core.specimens import NO, PROBER_ERROR, RUN, YES, probe, service
+
+STARTUP, READINESS, LIVENESS = ProbeKind.STARTUP, ProbeKind.READINESS, ProbeKind.LIVENESS
+
+
+def _answers(
+    spec: ServiceSpec, health: Health, kind: ProbeKind, *results: ProbeResult, at: float = 100.0
+) -> tuple[Health, list[Verdict]]:
+    """Ask and answer once for each result, ten seconds apart."""
+    verdicts: list[Verdict] = []
+    for count, result in enumerate(results):
+        now = at + 10.0 * count
+        health, asked = probes.ask(spec, health, now)
+        assert kind in asked
+        health, more = probes.judge(spec, RUN, health, kind, result, now)
+        verdicts.extend(more)
+    return health, verdicts
+
+
+def _kinds(health: Health) -> list[ProbeKind]:
+    return [kind for kind, _ in health.tallies]
+
+
+def test_startup_gates_the_other_two() -> None:
+    spec = service(startup=probe(), readiness=probe(), liveness=probe())
+    health = probes.begin(spec, RUN, 99.0)
+    assert _kinds(health) == [STARTUP]
+    assert not health.started
+    assert not health.ready
+    health, verdicts = _answers(spec, health, STARTUP, YES)
+    assert _kinds(health) == [READINESS, LIVENESS]
+    assert health.started
+    assert not health.ready
+    assert verdicts == []
+
+
+def test_startup_alone_makes_ready() -> None:
+    spec = service(startup=probe())
+    health, verdicts = _answers(spec, probes.begin(spec, RUN, 99.0), STARTUP, NO, YES)
+    assert verdicts == [BecameReady("200 OK")]
+    assert health.healthy_since == 110.0
+    assert health.tallies == ()
+    assert probes.deadline(health) is None
+
+
+def test_readiness_without_startup_is_asked_at_once() -> None:
+    spec = service(readiness=probe())
+    health = probes.begin(spec, RUN, 100.0)
+    assert health.started
+    assert not health.ready
+    assert probes.deadline(health) == 100.0
+
+
+def test_liveness_alone_leaves_ready() -> None:
+    health = probes.begin(service(liveness=probe()), RUN, 100.0)
+    assert health.ready
+    assert health.healthy_since == 100.0
+
+
+@pytest.mark.parametrize("successes", [1, 2, 5])
+def test_startup_needs_its_successes_in_a_row(successes: int) -> None:
+    spec = service(startup=probe(successes=successes))
+    begun = probes.begin(spec, RUN, 99.0)
+    short, _ = _answers(spec, begun, STARTUP, *[YES] * (successes - 1), NO)
+    assert not short.started
+    enough, _ = _answers(spec, short, STARTUP, *[YES] * successes, at=1000.0)
+    assert enough.started
+
+
+@pytest.mark.parametrize("successes", [1, 2, 5])
+def test_readiness_needs_its_successes_in_a_row(successes: int) -> None:
+    spec = service(readiness=probe(successes=successes))
+    begun = probes.begin(spec, RUN, 100.0)
+    short, verdicts = _answers(spec, begun, READINESS, *[YES] * (successes - 1), NO)
+    assert not short.ready
+    assert verdicts == []
+    enough, verdicts = _answers(spec, short, READINESS, *[YES] * successes, at=1000.0)
+    assert enough.ready
+    assert enough.healthy_since == 1000.0 + 10.0 * (successes - 1)
+    assert verdicts == [BecameReady("200 OK")]
+
+
+@pytest.mark.parametrize("failures", [1, 2, 5])
+def test_readiness_is_lost_exactly_at_its_failures(failures: int) -> None:
+    spec = service(readiness=probe(failures=failures))
+    ready, _ = _answers(spec, probes.begin(spec, RUN, 100.0), READINESS, YES)
+    below, verdicts = _answers(spec, ready, READINESS, *[NO] * (failures - 1), at=200.0)
+    assert below.ready
+    assert [type(v) for v in verdicts] == [FirstFailure][: failures - 1]
+    at, verdicts = _answers(spec, below, READINESS, NO, at=500.0)
+    assert not at.ready
+    assert at.healthy_since is None
+    assert [type(v) for v in verdicts] == [BecameUnready]
+    _, verdicts = _answers(spec, at, READINESS, NO, at=600.0)
+    assert verdicts == [], "said once"
+
+
+@pytest.mark.parametrize("failures", [1, 2, 5])
+def test_liveness_is_lost_exactly_at_its_failures(failures: int) -> None:
+    spec = service(liveness=probe(failures=failures))
+    begun = probes.begin(spec, RUN, 0.0)
+    below, verdicts = _answers(spec, begun, LIVENESS, *[NO] * (failures - 1))
+    assert [type(v) for v in verdicts] == [FirstFailure][: failures - 1]
+    _, verdicts = _answers(spec, below, LIVENESS, NO, at=500.0)
+    assert [type(v) for v in verdicts] == [Dead]
+    # Had the run not been ended, it would be said again: the threshold may have been lowered.
+    over, _ = _answers(spec, below, LIVENESS, NO, at=500.0)
+    assert [type(v) for v in _answers(spec, over, LIVENESS, NO, at=600.0)[1]] == [Dead]
+
+
+def test_one_success_between_failures_starts_the_count_anew() -> None:
+    spec = service(liveness=probe(failures=3))
+    begun = probes.begin(spec, RUN, 0.0)
+    _, verdicts = _answers(spec, begun, LIVENESS, NO, NO, YES, NO, NO)
+    assert Dead not in {type(v) for v in verdicts}
+
+
+def test_the_words_of_a_dead_run_fit_after_a_name() -> None:
+    spec = service(liveness=probe(failures=3))
+    _, verdicts = _answers(spec, probes.begin(spec, RUN, 0.0), LIVENESS, NO, NO, NO)
+    why = "failed its liveness probe 3 times in a row: 503 Service Unavailable"
+    assert verdicts[-1] == Dead(why)
+
+
+@pytest.mark.parametrize("kind", list(ProbeKind))
+def test_a_prober_error_counts_for_nothing(kind: ProbeKind) -> None:
+    one = probe(failures=2, successes=2)
+    spec = {
+        STARTUP: service(startup=one),
+        READINESS: service(readiness=one),
+        LIVENESS: service(liveness=one),
+    }[kind]
+    health = probes.begin(spec, RUN, 0.0)
+    for before in ((), (YES,), (NO,)):
+        health, _ = _answers(spec, probes.begin(spec, RUN, 0.0), kind, *before)
+        after, verdicts = _answers(spec, health, kind, *[PROBER_ERROR] * 5, at=500.0)
+        assert verdicts == []
+        tally, old = after.tally(kind), health.tally(kind)
+        assert tally is not None
+        assert old is not None
+        assert tally.streak == old.streak
+        assert (after.started, after.ready) == (health.started, health.ready)
+        assert after.spoken == PROBER_ERROR, "people are told all the same"
+        assert after.spoken_kind is kind
+
+
+def test_an_answer_nobody_waits_for_changes_nothing() -> None:
+    spec = service(readiness=probe(), liveness=probe())
+    health = probes.begin(spec, RUN, 0.0)
+    for kind in ProbeKind:
+        assert probes.judge(spec, RUN, health, kind, NO, 1.0) == (health, ())
+
+
+def test_a_startup_answer_after_the_start_changes_nothing() -> None:
+    spec = service(startup=probe(), readiness=probe())
+    health, _ = _answers(spec, probes.begin(spec, RUN, 0.0), STARTUP, YES)
+    assert probes.judge(spec, RUN, health, STARTUP, NO, 200.0) == (health, ())
+
+
+def test_a_probe_is_not_asked_twice_at_once() -> None:
+    spec = service(readiness=probe(every=1.0))
+    health, asked = probes.ask(spec, probes.begin(spec, RUN, 0.0), 0.0)
+    assert asked == (READINESS,)
+    assert probes.deadline(health) is None, "the answer will wake it"
+    assert probes.ask(spec, health, 50.0) == (health, ())
+
+
+def test_the_next_question_comes_a_period_after_the_last() -> None:
+    spec = service(readiness=probe(every=2.0))
+    health, _ = probes.ask(spec, probes.begin(spec, RUN, 0.0), 0.0)
+    quick, _ = probes.judge(spec, RUN, health, READINESS, YES, 0.5)
+    assert probes.deadline(quick) == 2.0
+    slow, _ = probes.judge(spec, RUN, health, READINESS, YES, 3.5)
+    assert probes.deadline(slow) == 3.5
+
+
+def test_the_budget_ends_exactly_on_time() -> None:
+    spec = service(startup=probe(budget=60.0))
+    health = probes.begin(spec, RUN, 100.0)
+    assert probes.overdue(spec, health, 159.999) is None
+    silent = Dead("did not start within 60 s: the startup probe had no answer")
+    assert probes.overdue(spec, health, 160.0) == silent
+    health, asked = probes.ask(spec, health, 101.0)
+    assert asked == (STARTUP,)
+    assert probes.deadline(health) == 160.0, "it ends even while a probe hangs"
+
+
+def test_a_startup_in_time_has_no_budget_any_more() -> None:
+    spec = service(startup=probe(budget=60.0))
+    health, _ = _answers(spec, probes.begin(spec, RUN, 99.0), STARTUP, YES)
+    assert probes.overdue(spec, health, 1e9) is None
+    assert probes.deadline(health) is None
+
+
+def test_a_startup_without_budget_may_take_for_ever() -> None:
+    spec = service(startup=probe())
+    assert probes.overdue(spec, probes.begin(spec, RUN, 0.0), 1e9) is None
+
+
+def test_an_adopted_run_is_past_its_startup() -> None:
+    spec = service(startup=probe(budget=1.0), readiness=probe(), liveness=probe())
+    health = probes.resume(spec, RUN, 100.0)
+    assert _kinds(health) == [READINESS, LIVENESS]
+    assert not health.ready
+
+
+@given(
+    name=st.text("abc", min_size=1, max_size=8),
+    run=st.integers(1, 1000),
+    every=st.floats(0.05, 3600),
+    now=st.floats(0, 1e6),
+)
+def test_first_questions_are_spread_within_bounds(
+    name: str, run: int, every: float, now: float
+) -> None:
+    spec = service(name, startup=probe(every=every))
+    due = probes.deadline(probes.begin(spec, RunId(run), now))
+    assert due is not None
+    assert now <= due <= now + min(every, FIRST_STARTUP_PROBE)
+    spec = service(name, liveness=probe(every=every))
+    due = probes.deadline(probes.begin(spec, RunId(run), now))
+    assert due is not None
+    assert now + every / 2 <= due <= now + every
+
+
+def test_services_and_runs_are_spread_apart() -> None:
+    dues = {
+        probes.deadline(probes.begin(service(name, liveness=probe()), RunId(run), 0.0))
+        for name in ("a", "b", "c")
+        for run in (1, 2, 3)
+    }
+    assert len(dues) == 9
+
+
+@given(st.lists(st.sampled_from([YES, NO, PROBER_ERROR]), max_size=30), st.integers(1, 4))
+def test_liveness_agrees_with_a_count_by_hand(results: list[ProbeResult], failures: int) -> None:
+    one: ProbeSpec = probe(failures=failures)
+    spec = replace(service(liveness=one))
+    health = probes.begin(spec, RUN, 0.0)
+    in_a_row = 0
+    for count, result in enumerate(results):
+        health, verdicts = _answers(spec, health, LIVENESS, result, at=100.0 + 10.0 * count)
+        if result.ok is not None:
+            in_a_row = 0 if result.ok else in_a_row + 1
+        dead = any(isinstance(verdict, Dead) for verdict in verdicts)
+        assert dead == (result.ok is False and in_a_row >= failures)
