@@ -308,6 +308,8 @@ def _probed(unit: Unit, event: Probed, now: float) -> Step:
     run = phase.run
     health, verdicts = probes.judge(unit.spec, run, phase.health, event.kind, event.result, now)
     unit = replace(unit, phase=replace(phase, health=health))
+    if health.started and not phase.health.started:
+        unit = replace(unit, reason=_running_reason(health))
     effects: list[Effect] = []
     for verdict in verdicts:
         match verdict:
