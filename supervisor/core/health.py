@@ -171,7 +171,8 @@ def judge(
     if tally is None or not tally.asking:
         return health, ()
     if result.ok is None:
-        return _put(health, kind, replace(tally, asking=False)), ()
+        told = replace(health, spoken=result, spoken_kind=kind)
+        return _put(told, kind, replace(tally, asking=False)), ()
     sign = 1 if result.ok else -1
     streak = tally.streak + sign if tally.streak * sign > 0 else sign
     counted = Tally(max(tally.due, now), asking=False, streak=streak, last=result, last_at=now)
