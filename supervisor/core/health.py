@@ -206,7 +206,7 @@ def _judge_readiness(
 def _judge_liveness(probe: ProbeSpec, streak: int, result: ProbeResult) -> Iterator[Verdict]:
     # At least, not equal: a threshold lowered by a reload must still be noticed.
     if -streak >= probe.failures:
-        yield Dead(f"liveness probe failed {_times(-streak)} in a row: {result.detail}")
+        yield Dead(f"failed its liveness probe {_times(-streak)} in a row: {result.detail}")
     elif streak == -1:
         yield FirstFailure(result.detail)
 
