@@ -25,8 +25,9 @@ def split_words(text: str) -> list[str]:
             f"cannot split into words: {error}".lower(), "close the quote"
         ) from None
     only_shell = next((word for word in words if word and set(word) <= _SHELL_ONLY), None)
-    if only_shell is None and ("$(" in text or "`" in text):
-        only_shell = "$(" if "$(" in text else "`"
+    for opening in ("$(", "`"):
+        if opening in text:
+            only_shell = opening
     if only_shell is not None:
         hint = f"write [sh, -c, {clip(text)!r}] if a shell is what you want"
         raise SpellingError(f"{only_shell!r} needs a shell, and none runs here", hint)

@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import resource
-import stat
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -37,6 +36,7 @@ from supervisor.config.document import (
 )
 from supervisor.config.document import Sequence as ListNode
 from supervisor.config.dotenv import read_env_file
+from supervisor.config.files import read_regular
 from supervisor.config.interpolation import expand_tree
 from supervisor.config.model import Fleet, Service
 from supervisor.config.problems import ConfigError, Problem, format_path
@@ -90,21 +90,15 @@ def _read(path: str) -> bytes:
         raise ConfigError([Problem(path, None, None, "", message, hint)])
 
     try:
-        # O_NONBLOCK: opening a FIFO would wait for a writer that may never come.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                fail("is not a regular file", "name a YAML file")
-            return stream.read(MAX_BYTES + 1)
+        return read_regular(path, MAX_BYTES)
     except FileNotFoundError:
         fail("does not exist", "name an existing file, or set ATLAS_CONFIG to one")
     except IsADirectoryError:
         fail("is a directory", "name the YAML file in it, such as services.yaml")
     except PermissionError:
         fail("may not be read by this user", "change its owner or its mode")
-    except (OSError, ValueError) as error:
-        fail(f"cannot be read: {error}", "name a YAML file")
+    except OSError as error:
+        fail(f"cannot be read: {error.strerror}", "name a YAML file")
 
 
 def _folders(

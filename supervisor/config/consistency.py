@@ -37,7 +37,7 @@ def _dependencies(
         if on == service.name:
             yield Finding(path, "a service cannot wait for itself", "remove it")
         elif on not in names:
-            near = get_close_matches(on, names, n=1) if suggestions > 0 else []
+            near = get_close_matches(on, names, n=1, cutoff=0.5) if suggestions > 0 else []
             suggestions -= 1
             hint = f"did you mean {near[0]}?" if near else "define it under services:"
             yield Finding(path, f"there is no service {on!r}", hint)

@@ -103,7 +103,9 @@ _LONGEST_NUMBER = 64
 _NUMBER_LIKE = re.compile(r"[-+0-9_.:eE]+")
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 
 
 def kind_of(text: str) -> Kind:
@@ -137,6 +139,9 @@ def parse(data: bytes, file: str) -> tuple[Table, list[Problem]]:
         root = builder.document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if "end of stream" in (error.problem or ""):
+            # Where the quote was opened says more than where the file ends.
+            mark = error.context_mark or mark
         at = Mark(mark.line + 1, mark.column + 1) if mark else None
         _fail(file, at, *_syntax(error.problem or error.context or "", text, at))
     except yaml.YAMLError as error:
@@ -223,15 +228,15 @@ def _syntax(problem: str, text: str, at: Mark | None) -> tuple[str, str]:
             "a second “: ” in one value, or a line that is indented too far",
             "put the value in quotes, or line it up with its neighbours",
         )
-    if "undefined alias" in problem:
-        return f"{clip(problem)}", "an anchor (&name) must come before its alias (*name)"
-    if "did not find expected" in problem or "expected" in problem:
+    if "nesting depth" in problem:
+        return f"nested more than {MAX_DEPTH} deep", "close a bracket"
+    if "end of stream" in problem:
+        return "a quote is opened and never closed", "close it"
+    if "expected" in problem:
         return (
             f"not YAML here: {clip(problem)}",
             "look for a missing bracket, quote or colon, or wrong indentation, here or just above",
         )
-    if "unexpected end of stream" in problem or "end of stream" in problem:
-        return "a quote is opened and never closed", "close it"
     if "cannot start any token" in problem:
         return "a value may not begin with this character", "put the value in quotes"
     return f"not YAML here: {clip(problem)}", "put the value in quotes if it is text"
@@ -272,7 +277,7 @@ class _Builder:
     def _node(self, event: NodeEvent, path: Path) -> tuple[Node, int]:
         mark = _start(event)
         if len(path) > MAX_DEPTH:
-            _fail(self._file, mark, f"nested more than {MAX_DEPTH} deep", "")
+            _fail(self._file, mark, f"nested more than {MAX_DEPTH} deep", "close a bracket")
         if isinstance(event, AliasEvent):
             return self._alias(event, mark)
         tag = getattr(event, "tag", None)

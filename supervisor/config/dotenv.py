@@ -6,10 +6,9 @@ the start of a line, and after white space behind a value. A later line wins ove
 A quoted value may not run over several lines: a quote that is left open is an error instead.
 """
 
-import os
 import re
-import stat
 
+from supervisor.config.files import read_regular
 from supervisor.config.problems import ConfigError, Problem, clip
 
 MAX_BYTES = 256 * 1024
@@ -27,19 +26,13 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "$": "$"}
 def read_env_file(path: str) -> dict[str, str]:
     """Return the variables of this file. Raises ConfigError with every bad line."""
     try:
-        # O_NONBLOCK: a FIFO in the place of the file must not hold up the daemon.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise _whole(path, "is not a regular file", "name a file of KEY=VALUE lines")
-            data = stream.read(MAX_BYTES + 1)
+        data = read_regular(path, MAX_BYTES)
     except FileNotFoundError:
         hint = "create it, or remove it from env_file"
         raise _whole(path, "the environment file does not exist", hint) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+    except OSError as error:
         hint = "it must be a file that you can read"
-        raise _whole(path, f"cannot read: {reason}", hint) from None
+        raise _whole(path, f"cannot be read: {error.strerror}", hint) from None
     if len(data) > MAX_BYTES:
         raise _whole(path, f"larger than {MAX_BYTES // 1024} KiB", "is this an environment file?")
     return parse_env(data, path)

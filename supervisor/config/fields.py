@@ -64,7 +64,7 @@ def kind_words(value: object) -> str:
 def read_text(value: object) -> str:
     """Return the text of a scalar that every reader of YAML reads alike; else reject it."""
     if not isinstance(value, Scalar):
-        raise rejection(f"must be text, not {kind_words(value)}")
+        raise rejection(f"must be text, not {kind_words(value)}", "write one value, in quotes")
     text = value.text
     quoted = f'write "{clip(text)}" in quotes'
     match value.kind:
@@ -133,7 +133,7 @@ class Text(ScalarType):
         """Return the text."""
         text = read_text(value)
         if len(text) > self.most:
-            raise rejection(f"has {len(text)} characters, {self.most} at most")
+            raise rejection(f"has {len(text)} characters", f"write {self.most} at most")
         if not re.fullmatch(self.pattern, text):
             raise rejection(f"{clip(text)!r} {self.must}", self.hint)
         return text
@@ -179,7 +179,9 @@ class Boolean(ScalarType):
             if kind is Kind.WORD_BOOLEAN:
                 hint = f"write {'true' if value.text.lower() in ('yes', 'on') else 'false'}"
             raise rejection(f"{clip(value.text)!r} is not true or false", hint)
-        raise rejection(f"must be true or false, not {kind_words(value)}")
+        raise rejection(
+            f"is {kind_words(value)} where a truth value must be", "write true or false"
+        )
 
     def schema(self) -> dict[str, object]:
         """Return a boolean, or a text with a variable."""
@@ -350,7 +352,7 @@ def _expandable() -> dict[str, object]:
 
 def _number_text(value: object, what: str) -> str:
     if not isinstance(value, Scalar):
-        raise rejection(f"must be {what}, not {kind_words(value)}")
+        raise rejection(f"is {kind_words(value)}", f"must be {what}")
     if value.kind is Kind.TEXT and not value.expanded and kind_of(value.text) is Kind.INTEGER:
         raise rejection(f'"{value.text}" is text in quotes', f"must be {what}: remove the quotes")
     if value.kind is Kind.NULL:
@@ -360,7 +362,7 @@ def _number_text(value: object, what: str) -> str:
 
 def _quantity_text(value: object, what: str) -> str:
     if not isinstance(value, Scalar) or value.kind in (Kind.NULL, Kind.BOOLEAN):
-        raise rejection(f"must be {what}, not {kind_words(value)}")
+        raise rejection(f"is {kind_words(value)}", f"must be {what}")
     return value.text
 
 

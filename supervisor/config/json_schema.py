@@ -12,7 +12,7 @@ from supervisor.config.model import Fleet
 class _Generator(GenerateJsonSchema):
     """Leaves out what the YAML does not know: null for "not given", defaults in seconds."""
 
-    def field_title_should_be_set(self, schema: object) -> bool:
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's signature
         """Return False: a title that repeats the key hides the description in some editors."""
         return False
 

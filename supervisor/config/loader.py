@@ -5,6 +5,7 @@ a bounded answer. The answer alone counts, not the child's exit status: in the d
 `waitpid(-1)` may reap the child first, and then its status is lost.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -56,26 +57,29 @@ def _run(file: str, variables: Mapping[str, str], timeout: float) -> tuple[bytes
         close_fds=True,
         start_new_session=True,
     )
-    timer = threading.Timer(timeout, process.kill)
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        process.kill()
+
+    timer = threading.Timer(timeout, expire)
     timer.start()
     with process:
         stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
         if stdin is None or stdout is None or stderr is None:
             raise AssertionError("Popen gave no pipes")
-        try:
+        # A child that died before it read says why on its standard error.
+        with contextlib.suppress(BrokenPipeError), stdin:
             stdin.write(json.dumps(variables).encode("ascii"))
-            stdin.close()
-        except BrokenPipeError:
-            pass  # it died before it read: its standard error says why
         answer = stdout.read(MAX_OUTPUT + 1)
         if len(answer) > MAX_OUTPUT:
             process.kill()
         said = stderr.read(_STDERR_SHOWN).decode("utf-8", "replace")
-        if timer.is_alive():
-            timer.cancel()
-        else:
-            said = f"it took longer than {timeout:g} s"
+    timer.cancel()
     timer.join()
+    if expired.is_set():
+        said = f"it took longer than {timeout:g} s"
     return answer, said
 
 
@@ -95,7 +99,7 @@ def _environment() -> dict[str, str]:
 def _breakdown(file: str, answer: bytes, said: str) -> Problem:
     if len(answer) > MAX_OUTPUT:
         said = f"its result is larger than {MAX_OUTPUT // 1024**2} MiB"
-    last = said.strip().splitlines()[-1:] or ["it was killed at a limit of time or memory"]
+    last = said.strip().splitlines()[-1:] or ["it was killed or could not run"]
     message = f"the compiler of the configuration gave no result: {last[0][:300]}"
     hint = f"try: {sys.executable} -m supervisor.config.compile {file}"
     return Problem(file, None, None, "", message, hint)

@@ -95,7 +95,7 @@ def check_command(words: list[str]) -> list[str]:
 def check_count(services: "dict[str, Service]") -> "dict[str, Service]":
     """Reject more services than this supervisor is made for."""
     if len(services) > MAX_SERVICES:
-        raise rejection(f"has {len(services)} services, {MAX_SERVICES} at most")
+        raise rejection(f"has {len(services)} services", f"{MAX_SERVICES} are the most")
     return services
 
 
@@ -230,7 +230,7 @@ class Http(Keys):
         default=None, description="Longest time from connecting to the last byte, like 500ms."
     )
     wav: Wav | None = Field(
-        default=None, description="The reply must be a WAV file that can be played."
+        default=None, description="The reply must be playable WAV. {} for any length."
     )
 
     @model_validator(mode="after")

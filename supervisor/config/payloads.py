@@ -147,7 +147,7 @@ def read_json(value: object) -> Json:
         case Scalar():
             return _json_scalar(value)
         case _:
-            raise rejection(f"cannot be JSON: {kind_words(value)}")
+            raise AssertionError(f"no node of a tree: {value!r}")
 
 
 def _json_scalar(scalar: Scalar) -> JsonScalar:
@@ -188,7 +188,7 @@ def _flatten(value: object, path: str, found: dict[str, JsonScalar]) -> None:
             found[path] = _json_scalar(value)
             return
         case _:
-            raise rejection(f"cannot be compared: {kind_words(value)}")
+            raise AssertionError(f"no node of a tree: {value!r}")
     if not items and path:
         raise rejection(
             f"{path} is an empty {'list' if isinstance(value, list) else 'mapping'}",

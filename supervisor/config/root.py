@@ -10,14 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from supervisor.config.files import read_regular
 from supervisor.config.problems import ConfigError, Problem
 
 STATE_DIR = ".atlas"
-_ROOT = re.compile(
-    rb"""^root:[ \t]+ (?: "([^"\\\r\n]*)" | '([^'\r\n]*)' | ([^"'\s#](?:[^#\r\n]*[^#\s])?) )
-         [ \t]*(?:[ \t]\#.*)?\r?$""",
-    re.MULTILINE | re.VERBOSE,
-)
+_ROOT = re.compile(rb"^root:[ \t]+([^\s#][^\r\n]{0,4096})\r?$", re.MULTILINE)
+_COMMENT = re.compile(rb"(?:[ \t]+#.*)?[ \t]*")
 _MAX_BYTES = 1024 * 1024
 
 
@@ -40,7 +38,14 @@ def read_root(data: bytes) -> str | None:
     found = _ROOT.search(data.removeprefix(b"\xef\xbb\xbf"))
     if found is None:
         return None
-    return next(part for part in found.groups() if part is not None).decode("utf-8", "replace")
+    line = found[1]
+    if line[:1] in (b'"', b"'"):
+        text, closing, after = line[1:].partition(line[:1])
+        if not closing or b"\\" in text or not _COMMENT.fullmatch(after):
+            return None
+    else:
+        text = re.split(rb"[ \t]#", line, maxsplit=1)[0].rstrip(b" \t")
+    return text.decode("utf-8", "replace")
 
 
 def state_dir(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> str:
@@ -51,14 +56,11 @@ def state_dir(path: str | os.PathLike[str], environ: Mapping[str, str] | None = 
     """
     file = os.path.abspath(os.fspath(path))
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as stream:
-            data = stream.read(_MAX_BYTES)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        data = read_regular(file, _MAX_BYTES)
+    except OSError as error:
         hint = "name the YAML file of the system"
         raise ConfigError(
-            [Problem(file, None, None, "", f"cannot be read: {reason}", hint)]
+            [Problem(file, None, None, "", f"cannot be read: {error.strerror}", hint)]
         ) from None
     home = (os.environ if environ is None else environ).get("HOME", "/")
     beside = Folders(os.path.dirname(file), home)

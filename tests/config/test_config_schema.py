@@ -1,0 +1,169 @@
+"""The schema says to an editor what the validator says to the user."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from supervisor.config import ConfigError, schema
+from supervisor.config.compile import compile_bytes
+
+REPOSITORY = Path(__file__).parents[2]
+VALIDATOR = jsonschema.Draft202012Validator(schema())
+
+EXAMPLE = """
+version: 1
+services:
+  tts:
+    command: [python, -m, services.tts, --host, 127.0.0.1, --port, "${TTS_PORT:-3001}"]
+    venv: .venv
+    env: {PYTORCH_ENABLE_MPS_FALLBACK: "1"}
+    sockets: {http: "127.0.0.1:${TTS_PORT:-3001}"}
+    probes:
+      startup:     {http: {path: /health, json: {tts_ready: true}}, every: 500ms, for: 120s}
+      readiness:   {http: {path: /health, json: {tts_ready: true}}, every: 2s}
+    restart:
+      policy: always
+      backoff: {first: 200ms, factor: 2, max: 30s, jitter: 0.1}
+      give_up: {after: 5, within: 60s}
+    stop: {signal: TERM, timeout: 10s}
+    depends_on: {}
+    logs: {max_size: 10MiB, keep: 5, compress: true}
+"""
+
+
+def _accepted_by_schema(text: str) -> bool:
+    return bool(VALIDATOR.is_valid(yaml.safe_load(text)))
+
+
+def _accepted_by_validator(text: str) -> bool:
+    try:
+        compile_bytes(text.encode(), "/nowhere/services.yaml", {})
+    except ConfigError:
+        return False
+    return True
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+
+
+def test_the_committed_schema_is_in_step() -> None:
+    committed = json.loads((REPOSITORY / "config" / "schema.json").read_text(encoding="utf-8"))
+    assert committed == schema(), "run: atlasctl schema > config/schema.json"
+
+
+def test_the_default_system_matches() -> None:
+    text = (REPOSITORY / "config" / "services.yaml").read_text(encoding="utf-8")
+    VALIDATOR.validate(yaml.safe_load(text))
+    named = re.match(r"# yaml-language-server: \$schema=(\S+)\n", text)
+    assert named is not None
+    assert (REPOSITORY / "config" / named[1]).is_file()
+
+
+def test_every_key_is_described() -> None:
+    def undescribed(node: Any, path: str) -> list[str]:
+        missing: list[str] = []
+        for name, place in node.get("properties", {}).items():
+            if not place.get("description"):
+                missing.append(f"{path}.{name}")
+        for name, place in node.get("$defs", {}).items():
+            missing += undescribed(place, name)
+        return missing
+
+    assert undescribed(schema(), "") == []
+
+
+S = "version: 1\nservices:\n  a: "
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        EXAMPLE,
+        "version: 1\nservices: {}\n",
+        S + "{command: sleep 5}",
+        S + "{command: [sleep, 5]}",
+        S + '{command: [x], ports: [80, "${P:-81}"], enabled: "${E:-false}"}',
+        S + '{command: [x], stop: {timeout: "${T:-5}s"}, logs: {keep: "${K:-1}"}}',
+        S + '{command: [x], logs: {max_size: "${M:-1}MB"}}',
+        S + "{command: [x], restart: {give_up: false, policy: never}}",
+        S + "{command: [x], restart: {give_up: {after: 1}}}",
+        S + "{command: [x], env_file: a, probes: {liveness: {tcp: {port: 1}}}}",
+        S + "{command: [x], env_file: [a, b], probes: {liveness: {exec: [x]}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {http: {status: 2xx}}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {http: {status: [200, 2xx, 300-304]}}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {http: {method: POST, body: [1]}}}}",
+        S + '{command: [x], sockets: {a: "[::1]:1", b: "0.0.0.0:2", c: "localhost:3"}}',
+        S + "{command: [x], depends_on: {b: started}}\n  b: {command: [y]}",
+        S + "{command: [x], depends_on: {b: {condition: ready}}}\n  b: {command: [y]}",
+        S + "{command: [x], depends_on: [b]}\n  b: {command: [y]}",
+        "version: 1\ndefaults: {stop: {timeout: 3s}}\nservices: {}\n",
+        "version: 1\nstart_limit: 3\nlogs_dir: x\nservices: {}\n",
+    ],
+    ids=range(20),
+)
+def test_both_accept(text: str) -> None:
+    VALIDATOR.validate(yaml.safe_load(text))
+    compile_bytes(text.encode(), "/nowhere/services.yaml", {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services: {}",
+        "version: 1",
+        "version: 2\nservices: {}",
+        'version: "1"\nservices: {}',
+        "version: 1\nservices: []",
+        "version: 1\nservices:",
+        "version: 1\nservices: {}\nextra: 1",
+        "version: 1\nservices: {A: {command: [x]}}",
+        "version: 1\nservices: {a: {}}",
+        "version: 1\nstart_limit: 0\nservices: {}",
+        "version: 1\ndefaults: {command: [x]}\nservices: {}",
+        S + "{command: []}",
+        S + '{command: ""}',
+        S + "{command: {a: b}}",
+        S + "{command: [x], comand: [y]}",
+        S + "{command: [x], env: [A=1]}",
+        S + "{command: [x], env: {A: true}}",
+        S + "{command: [x], env: {A: 1.5}}",
+        S + "{command: [x], env: {A: null}}",
+        S + "{command: [x], env: {A-B: x}}",
+        S + "{command: [x], env: {LISTEN_FDS: x}}",
+        S + "{command: [x], ports: [0]}",
+        S + '{command: [x], ports: ["80"]}',
+        S + "{command: [x], ports: 80}",
+        S + "{command: [x], sockets: {a: 80}}",
+        S + '{command: [x], sockets: {a: "example.org:80"}}',
+        S + "{command: [x], stop: {timeout: 5}}",
+        S + "{command: [x], stop: {timeout: 5 s}}",
+        S + "{command: [x], stop: {signal: 9}}",
+        S + "{command: [x], logs: {max_size: 10}}",
+        S + "{command: [x], logs: {max_size: 10M}}",
+        S + "{command: [x], logs: {compress: 1}}",
+        S + "{command: [x], restart: always}",
+        S + "{command: [x], restart: {policy: sometimes}}",
+        S + "{command: [x], restart: {give_up: true}}",
+        S + "{command: [x], restart: {backoff: {jitter: 2}}}",
+        S + "{command: [x], depends_on: {b: healthy}}\n  b: {command: [y]}",
+        S + "{command: [x], depends_on: b}\n  b: {command: [y]}",
+        S + "{command: [x], probes: {liveness: {}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {http: {}, tcp: {}}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {tcp: {}, for: 3s}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {http: {status: 2xy}}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {http: {path: health}}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {http: {json: {}}}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {http: {json: x}}}}",
+        S + "{command: [x], probes: {transaction: {tcp: {}}}}",
+        S + "{command: [x], remedies: []}",
+    ],
+    ids=range(47),
+)
+def test_both_refuse(text: str) -> None:
+    assert (_accepted_by_schema(text), _accepted_by_validator(text)) == (False, False)

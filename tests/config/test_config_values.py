@@ -1,0 +1,274 @@
+"""Good files: what each spelling becomes."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from supervisor.config import ConfigError
+from supervisor.config.compile import compile_bytes, compile_file
+from supervisor.core import spec
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def _service(yaml: str, **environ: str) -> spec.ServiceSpec:
+    text = f"version: 1\nservices:\n  a: {yaml}\n"
+    fleet = compile_bytes(text.encode(), "/nowhere/services.yaml", environ)
+    return fleet.services[0]
+
+
+def _http(yaml: str) -> spec.HttpCheck:
+    service = _service("{command: [x], ports: [80], probes: {liveness: {http: " + yaml + "}}}")
+    assert service.liveness is not None
+    assert isinstance(service.liveness.check, spec.HttpCheck)
+    return service.liveness.check
+
+
+def test_the_default_system() -> None:
+    fleet = compile_file(str(REPOSITORY / "config" / "services.yaml"), {"HOME": "/home/me"})
+    tts = fleet.service("tts")
+    assert tts is not None
+    assert fleet.root == tts.cwd == str(REPOSITORY)
+    assert fleet.state_dir == str(REPOSITORY / ".atlas")
+    assert tts.command == ("python", "-m", "services.tts", "--device", "auto")
+    assert tts.venv == str(REPOSITORY / ".venv")
+    assert tts.env == {"PYTORCH_ENABLE_MPS_FALLBACK": "1"}
+    assert tts.sockets == (spec.SocketSpec("http", (("127.0.0.1", 3001), ("::1", 3001))),)
+    assert tts.startup is not None
+    assert tts.startup.budget == 120.0
+    assert tts.startup.every == 0.25
+    assert isinstance(tts.startup.check, spec.HttpCheck)
+    assert json.loads(tts.startup.check.body or b"") == {"text": "тест", "return_audio": True}
+    assert tts.startup.check.headers == (("Content-Type", "application/json"),)
+    assert tts.startup.check.expect.wav == spec.Wav(0.2)
+    assert tts.readiness is not None
+    assert isinstance(tts.readiness.check, spec.HttpCheck)
+    assert tts.readiness.check.expect.json == (("tts_ready", True),)
+    assert tts.restart == spec.RestartSpec()
+    assert tts.logs == spec.LogSpec()
+
+
+def test_the_default_system_takes_port_and_device_from_the_environment() -> None:
+    environ = {"TTS_PORT": "4002", "TTS_DEVICE": "cpu"}
+    fleet = compile_file(str(REPOSITORY / "config" / "services.yaml"), environ)
+    assert fleet.services[0].all_ports() == (4002,)
+    assert fleet.services[0].command[-1] == "cpu"
+
+
+def test_a_service_with_one_key_has_the_defaults_of_the_spec() -> None:
+    assert _service("{command: [x]}") == spec.ServiceSpec("a", ("x",), "/nowhere")
+
+
+def test_every_key_of_a_service() -> None:
+    service = _service(
+        """
+    description: {d}
+    command: run 'one word' --flag=a\\ b ""
+    cwd: sub/../other
+    venv: ~/venv
+    env: {{NUMBER: 8080, ZERO: "007", TEXT: plain}}
+    env_file: secrets.env
+    inherit_env: [DISPLAY, DISPLAY]
+    enabled: false
+    ports: [81, 81]
+    sockets: {{http: "[::1]:3001", all: "0.0.0.0:80"}}
+    restart:
+      policy: on-failure
+      give_up: false
+      proven_after: 0s
+      backoff: {{first: 1s, factor: 1.5, max: 1m30s, jitter: 0}}
+    stop: {{signal: sigint, timeout: 1.5s}}
+    depends_on: {{}}
+    logs: {{max_size: 1.5MiB, keep: 0, compress: False}}
+    probes:
+      startup:
+        {{exec: "check 'it now'", every: 500ms, timeout: 1m, failures: 9, successes: 2, for: 1h30m}}
+      readiness: {{tcp: {{}}}}
+      liveness: {{tcp: {{host: localhost, port: 5}}}}
+""".format(d='"two\\nlines"'),
+        HOME="/home/me",
+    )
+    assert service == spec.ServiceSpec(
+        name="a",
+        description="two\nlines",
+        command=("run", "one word", "--flag=a b", ""),
+        cwd="/nowhere/other",
+        venv="/home/me/venv",
+        env={"NUMBER": "8080", "ZERO": "007", "TEXT": "plain"},
+        env_files=("/nowhere/secrets.env",),
+        inherit_env=("DISPLAY",),
+        enabled=False,
+        ports=(81,),
+        sockets=(
+            spec.SocketSpec("http", (("::1", 3001),)),
+            spec.SocketSpec("all", (("0.0.0.0", 80),)),  # noqa: S104 - written out by the user
+        ),
+        restart=spec.RestartSpec("on-failure", spec.Backoff(1.0, 1.5, 90.0, 0.0), None, 0.0),
+        stop=spec.StopSpec(int(signal.SIGINT), 1.5),
+        logs=spec.LogSpec(1536 * 1024, 0, compress=False),
+        startup=spec.ProbeSpec(spec.ExecCheck(("check", "it now")), 0.5, 60.0, 9, 2, 5400.0),
+        readiness=spec.ProbeSpec(spec.TcpCheck("::1", 3001)),
+        liveness=spec.ProbeSpec(spec.TcpCheck("127.0.0.1", 5)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("yaml", "expected"),
+    [
+        ("[db]", (spec.Dependency("db"),)),
+        ("{db: ready}", (spec.Dependency("db", spec.Condition.READY),)),
+        ("{db: started}", (spec.Dependency("db", spec.Condition.STARTED),)),
+        ("{db: {condition: completed}}", (spec.Dependency("db", spec.Condition.COMPLETED),)),
+        ("{db: {}}", (spec.Dependency("db"),)),
+        ('{db: "${HOW:-started}"}', (spec.Dependency("db", spec.Condition.STARTED),)),
+    ],
+)
+def test_dependencies(yaml: str, expected: tuple[spec.Dependency, ...]) -> None:
+    text = f"""version: 1
+services:
+  a: {{command: [x], depends_on: {yaml}}}
+  db: {{command: [x], restart: {{policy: never}}}}
+"""
+    assert compile_bytes(text.encode(), "/f.yaml", {}).services[0].depends_on == expected
+
+
+@pytest.mark.parametrize(
+    ("yaml", "expected"),
+    [
+        ("200", ((200, 200),)),
+        ("2xx", ((200, 299),)),
+        ("200-204", ((200, 204),)),
+        ('[200, "404", 5XX]', ((200, 200), (404, 404), (500, 599))),
+    ],
+)
+def test_status(yaml: str, expected: tuple[tuple[int, int], ...]) -> None:
+    assert _http("{status: " + yaml + "}").expect.status == expected
+
+
+@pytest.mark.parametrize(
+    ("yaml", "expected"),
+    [
+        ("{tts_ready: true}", (("tts_ready", True),)),
+        ("{a: {b: [1, {c: x}]}}", (("a.b.0", 1), ("a.b.1.c", "x"))),
+        (
+            '{a.b: 1.5, n: null, s: "1", z: "${X:-yes}"}',
+            (("a.b", 1.5), ("n", None), ("s", "1"), ("z", "yes")),
+        ),
+    ],
+)
+def test_json_expectations(yaml: str, expected: tuple[tuple[str, object], ...]) -> None:
+    got = _http("{json: " + yaml + "}").expect.json
+    assert got == expected
+    assert [type(value) for _, value in got] == [type(value) for _, value in expected]
+
+
+@pytest.mark.parametrize(
+    ("yaml", "headers", "body"),
+    [
+        (
+            "{a: [1, 1.5, true, null, тест]}",
+            ("Content-Type",),
+            '{"a": [1, 1.5, true, null, "тест"]}',
+        ),
+        ("plain текст", (), "plain текст"),
+        ("[]", ("Content-Type",), "[]"),
+        ('""', (), ""),
+    ],
+)
+def test_bodies(yaml: str, headers: tuple[str, ...], body: str) -> None:
+    check = _http("{method: POST, body: " + yaml + "}")
+    assert check.body == body.encode()
+    assert tuple(name for name, _ in check.headers) == headers
+
+
+def test_a_content_type_of_ones_own_is_kept() -> None:
+    check = _http("{method: PUT, headers: {content-type: application/x}, body: {a: 1}}")
+    assert check.headers == (("content-type", "application/x"),)
+
+
+@pytest.mark.parametrize(
+    ("service", "target"),
+    [
+        (
+            'sockets: {h: "localhost:9"}, ports: [8], probes: {liveness: {http: {}}}',
+            ("127.0.0.1", 9, "/"),
+        ),
+        ('sockets: {h: "0.0.0.0:9"}, probes: {liveness: {http: {}}}', ("127.0.0.1", 9, "/")),
+        ('sockets: {h: "[::]:9"}, probes: {liveness: {http: {}}}', ("::1", 9, "/")),
+        ('sockets: {h: "[::1]:9"}, probes: {liveness: {http: {port: 9}}}', ("::1", 9, "/")),
+        ("ports: [8, 7], probes: {liveness: {http: {path: /x?y=1}}}", ("127.0.0.1", 8, "/x?y=1")),
+        ("ports: [8], probes: {liveness: {http: {port: 7}}}", ("127.0.0.1", 7, "/")),
+        ('probes: {liveness: {http: {url: "http://localhost/a?b"}}}', ("127.0.0.1", 80, "/a?b")),
+        ('probes: {liveness: {http: {url: "http://[::1]:8"}}}', ("::1", 8, "/")),
+    ],
+)
+def test_targets(service: str, target: tuple[str, int, str]) -> None:
+    probe = _service("{command: [x], " + service + "}").liveness
+    assert probe is not None
+    assert isinstance(probe.check, spec.HttpCheck)
+    assert (probe.check.host, probe.check.port, probe.check.path) == target
+
+
+def test_defaults_lie_under_each_service() -> None:
+    text = b"""version: 1
+defaults:
+  env: {A: below, B: below}
+  stop: {signal: INT, timeout: 3s}
+  inherit_env: [X]
+services:
+  a: {command: [x]}
+  b: {command: [x], env: {B: own}, stop: {timeout: 4s}, inherit_env: []}
+"""
+    a, b = compile_bytes(text, "/f.yaml", {}).services
+    assert (a.env, a.stop, a.inherit_env) == (
+        {"A": "below", "B": "below"},
+        spec.StopSpec(int(signal.SIGINT), 3.0),
+        ("X",),
+    )
+    assert (b.env, b.stop, b.inherit_env) == (
+        {"A": "below", "B": "own"},
+        spec.StopSpec(int(signal.SIGINT), 4.0),
+        (),
+    )
+
+
+def test_variables_come_from_the_environment_over_the_env_file(tmp_path: Path) -> None:
+    config = tmp_path / "services.yaml"
+    config.write_text('version: 1\nservices: {a: {command: [x, "${ONE}", "${TWO}"]}}\n')
+    (tmp_path / ".env").write_text("ONE=file\nTWO=file\n")
+    assert compile_file(str(config), {"ONE": "own"}).services[0].command == ("x", "own", "file")
+    (tmp_path / "other").write_text("TWO=other\n")
+    config.write_text(
+        'version: 1\nenv_file: [.env, "${NAME}"]\n'
+        'services: {a: {command: [x, "${ONE}", "${TWO}"]}}\n'
+    )
+    read = compile_file(str(config), {"NAME": "other"})
+    assert read.services[0].command == ("x", "file", "other")
+
+
+def test_variables_of_the_env_file_do_not_reach_a_service(tmp_path: Path) -> None:
+    config = tmp_path / "services.yaml"
+    config.write_text("version: 1\nservices: {a: {command: [x]}}\n")
+    (tmp_path / ".env").write_text("SECRET=1\n")
+    assert compile_file(str(config), {}).services[0].env == {}
+
+
+def test_a_bad_env_file_is_told_together_with_the_rest(tmp_path: Path) -> None:
+    config = tmp_path / "services.yaml"
+    config.write_text("version: 1\nservices: {a: {comand: [x]}}\n")
+    (tmp_path / ".env").write_text("nonsense\n")
+    with pytest.raises(ConfigError) as caught:
+        compile_file(str(config), {})
+    assert [Path(p.file).name for p in caught.value.problems] == [".env", *["services.yaml"] * 2]
+
+
+@pytest.mark.parametrize(
+    "value", ["a, b]", "x: y", "[1", "- a", "yes", "#c", "'", "two words", "$$", "${Y}"]
+)
+def test_what_is_put_in_stays_one_text(value: str) -> None:
+    service = _service('{command: [x, "${V}"], env: {A: "${V}"}, ports: []}', V=value)
+    assert service.command == ("x", value)
+    assert service.env == {"A": value}
+    assert _service('{command: "x ${V} y"}', V=value).command == ("x", value, "y")
