@@ -5,6 +5,7 @@ an exponential backoff whose jitter is a function of unit and run, not of chance
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import assert_never
 
 from supervisor.core.events import Exit, RunId
@@ -53,8 +54,12 @@ def delay(backoff: Backoff, attempt: int, *of: object) -> float:
 
     `of` names what is delayed; equal names give equal jitter.
     """
-    # The exponent is bounded: 2.0 ** 1100 overflows, and `max` caps long before that.
-    plain = min(backoff.max, backoff.first * backoff.factor ** min(attempt - 1, 64))
+    try:
+        growth = backoff.factor ** (attempt - 1)
+    except OverflowError:
+        # 2.0 ** 1100 does; a service that never gives up gets there within a day.
+        growth = inf
+    plain = min(backoff.max, backoff.first * growth) if backoff.first > 0 else 0.0
     return max(0.0, plain * (1 + backoff.jitter * (2 * fraction(*of) - 1)))
 
 
