@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Final
 
-from supervisor.posix.rows import DeadChild, Row
+from supervisor.posix.rows import DeadChild, Row, with_descendants
 
 # sys/proc_info.h: struct proc_bsdinfo up to pbi_start_tvusec, 136 bytes.
 _PROC_PIDTBSDINFO: Final = 3
@@ -112,6 +112,11 @@ def environment(pid: int) -> dict[str, str] | None:
         return None
 
 
+def is_executing(_pid: int) -> bool:
+    """Return False: the kernel does not say, and reading the environment fails meanwhile."""
+    return False
+
+
 def command_line(pid: int) -> tuple[str, ...]:
     """Return argv of a process; empty if it is gone or may not be read."""
     import psutil
@@ -125,6 +130,12 @@ def command_line(pid: int) -> tuple[str, ...]:
 def children() -> frozenset[int] | None:
     """Return None: orphans never come to us here, so our children say nothing about a tree."""
     return None
+
+
+def read_trees(roots: Iterable[int]) -> dict[int, Row]:
+    """Return the rows of these processes and of all below them, by pid."""
+    table = read_table()
+    return {pid: table[pid] for pid in with_descendants(table, roots)}
 
 
 def dead_child() -> DeadChild | None:

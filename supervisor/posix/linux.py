@@ -19,6 +19,8 @@ assert sys.platform == "linux"  # noqa: S101
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
+_EXEC_LOOKS: Final = 50
+
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 # linux/pidfd.h, 6.13 and later; this machine's headers may be older than its kernel.
@@ -90,9 +92,29 @@ def age(row: Row) -> float:
 
 
 def environment(pid: int) -> dict[str, str] | None:
-    """Return the environment a process was started with, or None where it may not be read."""
+    """Return the environment a process was started with, or None where it may not be read.
+
+    A process that is just executing a program reads as having none, for some 100 µs; it is
+    looked at again, a bounded number of times.
+    """
     block = _read(f"/proc/{pid}/environ", 1 << 20)
+    for _ in range(_EXEC_LOOKS):
+        if block or block is None or not is_executing(pid):
+            break
+        os.sched_yield()
+        block = _read(f"/proc/{pid}/environ", 1 << 20)
     return None if block is None else parse_environment(block)
+
+
+def is_executing(pid: int) -> bool:
+    """Tell whether a process is between two programs: its new memory has no environment yet.
+
+    One that was started with an empty environment has an address for it all the same (env_start,
+    field 50 of proc(5), which is 0 as well where we may not look).
+    """
+    stat = _read(f"/proc/{pid}/stat", 1024) or b""
+    fields = stat[stat.rfind(b")") + 2 :].split()
+    return len(fields) > 47 and fields[47] == b"0" and fields[0] not in (b"Z", b"X")
 
 
 def parse_environment(block: bytes) -> dict[str, str]:
@@ -112,13 +134,23 @@ def children() -> frozenset[int] | None:
 
     Orphans that the subreaper inherits belong to the first living thread, so all are asked.
     """
-    found: set[int] = set()
-    for task in os.listdir("/proc/self/task"):
-        listed = _read(f"/proc/self/task/{task}/children", 1 << 20)
-        if listed is None:
-            return None
-        found.update(map(int, listed.split()))
-    return frozenset(found)
+    return _children("self")
+
+
+def read_trees(roots: Iterable[int]) -> dict[int, Row]:
+    """Return the rows of these processes and of all below them, by pid.
+
+    Quicker than the whole table, so that what forks and exits at once is met while it is there.
+    """
+    table: dict[int, Row] = {}
+    left = list(roots)
+    while left:
+        pid = left.pop()
+        row = None if pid in table else read_row(pid)
+        if row is not None:
+            table[pid] = row
+            left.extend(_children(str(pid)) or ())
+    return table
 
 
 def dead_child() -> DeadChild | None:
@@ -213,6 +245,20 @@ def can_tell_exit_status(pidfd: int) -> bool:
         # ESRCH is the answer of a kernel that knows the request, about a process that is gone.
         return error.errno == errno.ESRCH
     return True
+
+
+def _children(process: str) -> frozenset[int] | None:
+    found: set[int] = set()
+    try:
+        tasks = os.listdir(f"/proc/{process}/task")
+    except OSError:
+        return None
+    for task in tasks:
+        listed = _read(f"/proc/{process}/task/{task}/children", 1 << 20)
+        if listed is None:
+            return None
+        found.update(map(int, listed.split()))
+    return frozenset(found)
 
 
 def _read(path: str, limit: int) -> bytes | None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from supervisor.posix.environment import Marker, marker_of
 from supervisor.posix.identity import ProcessIdentity
@@ -33,6 +33,9 @@ FREEZE_PASSES: Final = 8
 _FIRST_PAUSE: Final = 0.001
 """Seconds between rounds, doubled up to _LONGEST_PAUSE. A killed process is gone in about one."""
 _LONGEST_PAUSE: Final = 0.05
+
+_QUIET_LOOKS: Final = 2
+"""Looks in a row that must find nothing where one alone is no proof."""
 
 _LISTED: Final = 20
 """Processes named one by one in a report; of a fork bomb the rest is a number."""
@@ -93,19 +96,19 @@ def survivors(
     its own sink. `seen` are processes that were found below the leader while it lived. Costs some
     microseconds where the leader is reaped and left nothing.
     """
-    if _left_nothing(tree, known):
-        return ()
     if tree.leader.boot != system.boot_id():
         return ()
-    me = os.getpid()
+    strays = _strays(tree, known)
+    if strays is not None and not strays and _group_is_gone(tree.leader.pid):
+        return ()
     return members(
-        system.read_table(),
+        # Whatever lives of a watched run is a child of ours or below one.
+        system.read_table() if strays is None else system.read_trees(strays),
         tree,
-        me=me,
+        me=os.getpid(),
         known=known,
         seen=seen,
-        # Without a subreaper, or after another daemon's death, an orphan may be anybody's child.
-        orphans_are_ours=tree.ours and system.children() is not None,
+        orphans_are_ours=strays is not None,
         environment=system.environment,
     )
 
@@ -207,14 +210,27 @@ async def clear(
 
     pause = _FIRST_PAUSE
     freeze = False
-    while kill_round(find, freeze=freeze):
+    quiet = 0
+    while True:
+        if kill_round(find, freeze=freeze):
+            quiet, freeze = 0, True
+        else:
+            match _certainty(tree, known()):
+                case "empty":
+                    return ()
+                case "quiet":
+                    quiet += 1
+                case "restless":
+                    quiet = 0
+            if quiet == _QUIET_LOOKS:
+                return ()
         left = deadline - loop.time()
         if left <= 0:
-            return describe(find())
+            return describe(find()) or (
+                "processes that end and begin faster than they can be looked at",
+            )
         await asyncio.sleep(min(pause, left))
         pause = min(2 * pause, _LONGEST_PAUSE)
-        freeze = True
-    return ()
 
 
 def describe(rows: Collection[Row]) -> tuple[str, ...]:
@@ -228,15 +244,35 @@ def describe(rows: Collection[Row]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _left_nothing(tree: Tree, known: AbstractSet[int]) -> bool:
+def _strays(tree: Tree, known: AbstractSet[int]) -> frozenset[int] | None:
+    """Return our children that nobody claims, or None where they would prove nothing."""
     if not tree.ours:
-        return False
+        return None
     children = system.children()
-    if children is None or not children <= known:
-        return False
+    return None if children is None else children - known
+
+
+def _certainty(tree: Tree, known: AbstractSet[int]) -> Literal["empty", "quiet", "restless"]:
+    """Say what it is worth that nothing was found."""
+    strays = _strays(tree, known)
+    if strays is None:
+        return "quiet"
+    strays -= {tree.leader.pid}
+    if not strays:
+        return "empty"
+    # An orphan that ended unreaped may have left a child that was forked after the look at it,
+    # and of one that is between two programs nobody can tell whose it is.
+    for pid in strays:
+        row = system.read_row(pid)
+        if row is None or not row.alive or system.is_executing(pid):
+            return "restless"
+    return "quiet"
+
+
+def _group_is_gone(pgid: int) -> bool:
+    # A second opinion: the kernel's list of children promises no exactness while they change.
     try:
-        # Two opinions: the kernel's list of children promises no exactness while they change.
-        os.killpg(tree.leader.pid, 0)
+        os.killpg(pgid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:

@@ -1,0 +1,223 @@
+"""Identities, and the watch over processes that are not our children."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.events import Exit, ExitCode, ExitSignal, ExitUnknown
+from supervisor.posix.identity import (
+    ProcessIdentity,
+    boot_id,
+    identify,
+    is_alive,
+    started_monotonic,
+)
+from supervisor.posix.watch import watch_exit
+
+if TYPE_CHECKING:
+    from .conftest import Stage
+
+
+def test_identity_is_exact_and_of_one_boot(canary: ProcessIdentity) -> None:
+    assert identify(canary.pid) == canary
+    assert canary.uid == os.geteuid()
+    assert canary.boot == boot_id()
+    assert re.fullmatch(r"[0-9a-fA-F-]{36}", canary.boot)
+    assert is_alive(canary)
+    assert not is_alive(replace(canary, started=canary.started + 1))
+    assert not is_alive(replace(canary, boot="another"))
+
+
+def test_zombie_is_identified_and_dead(stage: "Stage") -> None:
+    identity = stage.spawn("sleep", "60")
+    os.kill(identity.pid, signal.SIGKILL)
+    stage.await_death(identity.pid)
+    assert identify(identity.pid) == identity
+    assert not is_alive(identity)
+    stage.reap(identity.pid)
+    assert identify(identity.pid) is None
+    assert not is_alive(identity)
+    assert started_monotonic(identity) is None
+
+
+def test_start_is_told_on_the_monotonic_clock(stage: "Stage") -> None:
+    before = time.monotonic()
+    identity = stage.spawn("sleep", "60")
+    after = time.monotonic()
+    started = started_monotonic(identity)
+    os.kill(identity.pid, signal.SIGKILL)
+    stage.reap(identity.pid)
+    assert started is not None
+    # The kernel counts in ticks of 10 ms.
+    assert before - 0.02 <= started <= after + 0.02
+
+
+if sys.platform == "linux":
+    from supervisor.posix.linux import (
+        environment,
+        is_executing,
+        parse_environment,
+        parse_stat,
+    )
+
+    @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=15))
+    def test_name_of_a_process_cannot_pass_for_its_numbers(name: str) -> None:
+        tail = " S 1 2 3 0 -1 4194560 90 0 0 0 150 50 0 0 20 0 1 0 777 5730304 300 99 1 1 0"
+        row = parse_stat(f"42 ({name}){tail}\n".encode())
+        assert row is not None
+        assert (row.pid, row.ppid, row.pgid, row.sid, row.state) == (42, 1, 2, 3, "S")
+        assert (row.started, row.name) == (777, name)
+        assert row.cpu == 200 / os.sysconf("SC_CLK_TCK")
+        assert row.rss == 300 * os.sysconf("SC_PAGE_SIZE")
+
+    @given(st.binary(max_size=80))
+    def test_broken_stat_is_no_row_or_an_error_free_one(stat: bytes) -> None:
+        if b"(" not in stat:
+            assert parse_stat(stat) is None
+
+    def test_empty_environment_is_not_taken_for_one_that_is_not_there_yet(stage: "Stage") -> None:
+        wiped = stage.spawn(
+            "env", "-i", "sh", "-c", "echo ready; exec 0</dev/full; while read line; do :; done"
+        )
+        assert stage.line() == "ready"
+        assert not is_executing(wiped.pid)
+        assert environment(wiped.pid) == {}
+        os.kill(wiped.pid, signal.SIGKILL)
+        stage.reap(wiped.pid)
+        assert environment(wiped.pid) is None
+
+    def test_environment_block_with_junk_in_it() -> None:
+        assert parse_environment(b"A=1\0title\0B==x\0\0") == {"A": "1", "B": "=x"}
+
+
+def test_process_of_macos_is_read_as_its_header_lays_it_out() -> None:
+    import struct
+
+    from supervisor.posix.darwin import parse_bsdinfo
+
+    info = (
+        struct.pack("<12I", 0, 4, 0, 4711, 1, 501, 20, 501, 20, 501, 20, 0)
+        + b"short".ljust(16, b"\0")
+        + b"python3.12".ljust(32, b"\0")
+        + struct.pack("<5IiQQ", 3, 4710, 0, 0, 0, 0, 1_764_000_000, 123_456)
+    )
+    row = parse_bsdinfo(info, sid=4709)
+    assert (row.pid, row.ppid, row.pgid, row.sid, row.state) == (4711, 1, 4710, 4709, "T")
+    assert (row.started, row.name) == (1_764_000_000_123_456, "python3.12")
+
+
+@contextmanager
+def strangers_child(*argv: str) -> Iterator[tuple[ProcessIdentity, "subprocess.Popen[bytes]"]]:
+    """A process whose parent is another one, which reaps it."""
+    code = (
+        "import subprocess, sys\n"
+        "p = subprocess.Popen(sys.argv[1:])\n"
+        "print(p.pid, flush=True)\n"
+        "p.wait()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-S", "-c", code, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert parent.stdout is not None
+        identity = identify(int(parent.stdout.readline()))
+        assert identity is not None
+        yield identity, parent
+    finally:
+        parent.kill()
+        parent.wait()
+        for pipe in (parent.stdin, parent.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+async def first(endings: "asyncio.Queue[Exit]") -> Exit:
+    async with asyncio.timeout(10):
+        return await endings.get()
+
+
+def knows_codes() -> bool:
+    """Tell whether this kernel says how a stranger ended: Linux 6.15 and later."""
+    if sys.platform != "linux":
+        return False
+    version = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return version is not None and tuple(map(int, version.groups())) >= (6, 15)
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_end_of_a_strangers_child_is_told(stage: "Stage", *, killed: bool) -> None:
+    async def main() -> None:
+        with strangers_child("sh", "-c", "read line; exit 7") as (identity, parent):
+            endings: asyncio.Queue[Exit] = asyncio.Queue()
+            watch = watch_exit(identity, endings.put_nowait, asyncio.get_running_loop())
+            if killed:
+                os.kill(identity.pid, signal.SIGKILL)
+            else:
+                assert parent.stdin is not None
+                parent.stdin.write(b"end\n")
+                parent.stdin.flush()
+            told: Exit = ExitSignal(9) if killed else ExitCode(7)
+            assert await first(endings) == (told if knows_codes() else ExitUnknown())
+            assert endings.empty()
+            watch.cancel()
+
+    asyncio.run(main())
+
+
+def test_one_that_is_gone_or_another_is_reported_at_once(
+    stage: "Stage", canary: ProcessIdentity
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        gone = stage.spawn("true")
+        stage.reap(gone.pid)
+        for identity in (gone, replace(canary, started=canary.started - 1)):
+            endings: asyncio.Queue[Exit] = asyncio.Queue()
+            watch_exit(identity, endings.put_nowait, loop)
+            assert endings.empty()  # never from within the call
+            assert await first(endings) == ExitUnknown()
+
+    asyncio.run(main())
+
+
+def test_cancelled_watch_says_nothing(stage: "Stage") -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with strangers_child("sleep", "60") as (identity, parent):
+            silent: asyncio.Queue[Exit] = asyncio.Queue()
+            heard: asyncio.Queue[Exit] = asyncio.Queue()
+            cancelled = watch_exit(identity, silent.put_nowait, loop)
+            watch_exit(identity, heard.put_nowait, loop)
+            cancelled.cancel()
+            cancelled.cancel()
+            os.kill(identity.pid, signal.SIGKILL)
+            await first(heard)
+            assert silent.empty()
+            parent.wait(10)
+
+    asyncio.run(main())
+
+
+def test_one_that_its_parent_never_reaps_ends_as_unknown(stage: "Stage") -> None:
+    async def main() -> None:
+        # Its parent is this test, which is in no hurry; the watch's patience is bounded.
+        identity = stage.spawn("sleep", "60")
+        endings: asyncio.Queue[Exit] = asyncio.Queue()
+        watch_exit(identity, endings.put_nowait, asyncio.get_running_loop())
+        os.kill(identity.pid, signal.SIGKILL)
+        assert await first(endings) == ExitUnknown()
+        stage.reap(identity.pid)
+
+    asyncio.run(main())

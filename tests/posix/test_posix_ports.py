@@ -1,0 +1,116 @@
+"""Listening sockets, and the owner of a port by name."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from supervisor.posix.ports import (
+    ListenError,
+    PortOwner,
+    is_free,
+    listen,
+    listening_inodes,
+    owner_of,
+)
+
+
+@pytest.fixture
+def foreign() -> Iterator[tuple[int, int]]:
+    """The pid of a process of ours that listens, and its port."""
+    code = (
+        "import socket, sys\n"
+        "s = socket.create_server(('127.0.0.1', 0))\n"
+        "print(s.getsockname()[1], flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        yield process.pid, int(process.stdout.readline())
+    finally:
+        process.communicate()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "0.0.0.0", "::"])  # noqa: S104
+def test_connection_waits_in_the_backlog(address: str) -> None:
+    with listen(address, 0, 8) as held:
+        assert not held.get_inheritable()
+        port = held.getsockname()[1]
+        to = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
+        with socket.create_connection((to, port), timeout=5):
+            assert not is_free(address, port)
+    assert is_free(address, port)
+
+
+def test_both_families_of_localhost_can_be_held_on_one_port() -> None:
+    with listen("::", 0, 8) as six:
+        port = six.getsockname()[1]
+        with listen("127.0.0.1", port, 8) as four:
+            assert four.getsockname()[1] == port
+
+
+def test_taken_port_names_its_owner(foreign: tuple[int, int]) -> None:
+    pid, port = foreign
+    owner = owner_of(port)
+    assert owner is not None
+    assert owner.pid == pid
+    assert owner.command.startswith(f"{sys.executable} -S -c import socket")
+    assert not is_free("127.0.0.1", port)
+    with pytest.raises(ListenError) as caught:
+        listen("127.0.0.1", port, 8)
+    assert caught.value.why.startswith(f"127.0.0.1:{port} is in use by pid {pid} (")
+    assert caught.value.retry
+    assert caught.value.owner == owner
+
+
+def test_free_port_has_no_owner(foreign: tuple[int, int]) -> None:
+    with listen("127.0.0.1", 0, 8) as held:
+        port = held.getsockname()[1]
+        owner = owner_of(port)
+        assert owner is not None
+        assert owner.pid == os.getpid()
+    assert owner_of(port) is None
+
+
+def test_service_is_the_owner_rather_than_the_supervisor_that_handed_over() -> None:
+    with listen("127.0.0.1", 0, 8) as held:
+        child = subprocess.Popen(["sleep", "60"], pass_fds=[held.fileno()])
+        try:
+            owner = owner_of(held.getsockname()[1])
+        finally:
+            child.kill()
+            child.wait()
+    assert owner == PortOwner(child.pid, "sleep 60")
+
+
+def test_impossible_addresses_are_explained() -> None:
+    for address, words in (
+        ("192.0.2.1", "this machine has no address 192.0.2.1"),
+        ("256.1.1.1", "not a numeric address: 256.1.1.1"),
+    ):
+        with pytest.raises(ListenError, match=words) as caught:
+            listen(address, 0, 8)
+        assert not caught.value.retry
+
+
+def test_connections_to_a_port_do_not_make_an_owner() -> None:
+    lines = [
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",  # noqa: E501
+        "   0: 0100007F:0BB9 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1 0 100 0 0 10 0\n",  # noqa: E501
+        "   1: 0100007F:0BB9 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 222 1 0 20 4 30 10 -1\n",  # noqa: E501
+        "   2: 0100007F:9C40 0100007F:0BB9 01 00000000:00000000 00:00000000 00000000     0        0 333 1 0 20 4 30 10 -1\n",  # noqa: E501
+        "   3: 00000000000000000000000001000000:0BB9 0:0000 0A 0:0 00:0 0 0 0 444 1\n",
+        "   4: broken\n",
+    ]
+    assert listening_inodes(lines, 3001) == {"111", "444"}
+    assert listening_inodes(lines, 40000) == set()
+
+
+def test_owner_that_may_not_be_seen_is_said_to_be_another_users() -> None:
+    assert str(PortOwner(None, "another user's process")) == "another user's process"
