@@ -14,6 +14,14 @@ _LATER = ("remedies", "transaction", "limits", "upgrade", "rolling", "schedule")
 """Keys that the design has and this release has not."""
 
 
+_ELSEWHERE = {
+    "for": "only a startup probe has it",
+    "failures": "a startup probe may fail until its time is up: set for",
+    "successes": "a liveness probe has failures only",
+}
+"""Keys of one kind of probe, met in another."""
+
+
 def complaint(error: ErrorDetails, tree: Table, file: str) -> Problem:
     """Return the problem that this error is about."""
     path = _written(error["loc"], tree)
@@ -69,11 +77,10 @@ def _words(error: ErrorDetails, path: Path) -> tuple[str, str]:
 def _unknown(path: Path) -> tuple[str, str]:
     key = str(path[-1])
     known = sorted(_known_keys(path[:-1]))
-    near = get_close_matches(key, known, n=1)
-    if near:
+    if path[-3:-2] == ("probes",) and key in _ELSEWHERE:
+        return f"{key!r} does not apply to a {path[-2]} probe", _ELSEWHERE[key]
+    if near := get_close_matches(key, known, n=1):
         hint = f"did you mean {near[0]}?"
-    elif key == "for":
-        hint = "only a startup probe has it"
     else:
         hint = f"the keys here are {', '.join(known)}"
     kind = "is not supported by this release" if key in _LATER else "is not a known key"

@@ -10,6 +10,9 @@ from supervisor.core.spec import Condition, ServiceSpec
 MAX_SUGGESTIONS = 3
 """A service. difflib takes 10 ms for a thousand names, and a generated file may be all wrong."""
 
+MAX_SHOWN = 10
+"""Services of a cycle, in one line of an error message."""
+
 
 def inconsistencies(services: Sequence[ServiceSpec], names: Sequence[str]) -> Iterator[Finding]:
     """Yield what does not fit; `names` are all services of the file, readable or not."""
@@ -22,9 +25,16 @@ def inconsistencies(services: Sequence[ServiceSpec], names: Sequence[str]) -> It
     # A service that waits for itself was told so already.
     edges = {name: [on for on in ons if on != name] for name, ons in edges.items()}
     if cycle := find_cycle(edges):
-        message = f"the services wait for each other: {' → '.join(cycle)}"
+        message = f"the services wait for each other: {_shown(cycle)}"
         path = ("services", cycle[0], "depends_on", cycle[1])
         yield Finding(path, message, "remove one of these dependencies")
+
+
+def _shown(cycle: Sequence[str]) -> str:
+    if len(cycle) <= MAX_SHOWN:
+        return " → ".join(cycle)
+    left_out = len(cycle) - MAX_SHOWN
+    return " → ".join((*cycle[: MAX_SHOWN - 1], f"… {left_out} more …", cycle[-1]))
 
 
 def _dependencies(
@@ -37,7 +47,7 @@ def _dependencies(
         if on == service.name:
             yield Finding(path, "a service cannot wait for itself", "remove it")
         elif on not in names:
-            near = get_close_matches(on, names, n=1, cutoff=0.5) if suggestions > 0 else []
+            near = get_close_matches(on, names, n=1) if suggestions > 0 else []
             suggestions -= 1
             hint = f"did you mean {near[0]}?" if near else "define it under services:"
             yield Finding(path, f"there is no service {on!r}", hint)

@@ -8,26 +8,15 @@ that they are written down once.
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from supervisor.config import payloads
 from supervisor.config.document import Scalar
-from supervisor.config.dotenv import NAME_PATTERN
 from supervisor.config.fields import (
     EXPANDABLE,
     Boolean,
     Choice,
     Duration,
     Integer,
-    Key,
     Never,
     Number,
     ScalarType,
@@ -38,10 +27,11 @@ from supervisor.config.fields import (
     read_text,
     rejection,
 )
+from supervisor.config.probe_model import DAY, Probes
 from supervisor.config.quantities import SpellingError, parse_endpoint
+from supervisor.config.shapes import VARIABLE, Command, Environment, Keys, Name, Path, Paths
 from supervisor.core import spec
 
-DAY = 86400.0
 YEAR = 366 * DAY
 MAX_SERVICES = 1000
 
@@ -50,24 +40,6 @@ _STOP = spec.StopSpec()
 _RESTART = spec.RestartSpec()
 _BACKOFF = spec.Backoff()
 _GIVE_UP = spec.GiveUp()
-_PROBE = spec.ProbeSpec(spec.ExecCheck(()))
-
-NAME_PATTERN_OF_SERVICES = r"[a-z0-9][a-z0-9_-]{0,62}"
-_SERVICE_NAME = Key(
-    NAME_PATTERN_OF_SERVICES,
-    "cannot name a service or a socket",
-    "use a-z, 0-9, _ and -, at most 63, a letter or digit first",
-)
-_VARIABLE = Text(
-    NAME_PATTERN, "cannot name a variable", "use letters, digits and _, no digit first"
-)
-_PATH = Text(r"[\s\S]+", "is not a path", 'write "." for the root')
-_TEXT_LIST = {"type": "array", "items": Text().schema()}
-
-
-def as_list(value: object) -> object:
-    """Read one value as a list of one."""
-    return [value] if isinstance(value, Scalar) else value
 
 
 def as_dependencies(value: object) -> object:
@@ -83,13 +55,6 @@ def as_dependencies(value: object) -> object:
             raise rejection(f"{name!r} is named twice", "remove one", at=item)
         names[name] = {}
     return names
-
-
-def check_command(words: list[str]) -> list[str]:
-    """Reject a command without a program."""
-    if not words or not words[0]:
-        raise rejection("names no program", "write [program, argument, …]")
-    return words
 
 
 def check_count(services: "dict[str, Service]") -> "dict[str, Service]":
@@ -133,187 +98,6 @@ class Version(ScalarType):
     def schema(self) -> dict[str, object]:
         """Return the one number."""
         return {"const": 1}
-
-
-class Keys(BaseModel):
-    """A mapping with no keys but these."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=False)
-
-
-Name = Annotated[str, _SERVICE_NAME]
-Path = Annotated[str, _PATH]
-Command = Annotated[
-    list[Annotated[str, Text()]],
-    AfterValidator(check_command),
-    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {**_TEXT_LIST, "minItems": 1}]}),
-]
-Paths = Annotated[
-    list[Path],
-    BeforeValidator(as_list),
-    WithJsonSchema({"anyOf": [_PATH.schema(), {"type": "array", "items": _PATH.schema()}]}),
-]
-Statuses = Annotated[
-    list[Annotated[tuple[int, int], payloads.Status()]],
-    BeforeValidator(as_list),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                payloads.Status().schema(),
-                {"type": "array", "items": payloads.Status().schema(), "minItems": 1},
-            ]
-        }
-    ),
-]
-EnvKey = Annotated[
-    str,
-    Key(
-        rf"(?!LISTEN_(?:FDS|PID|FDNAMES)$){NAME_PATTERN}",
-        "cannot be set as a variable",
-        "use letters, digits and _, no digit first; LISTEN_* are set by the supervisor",
-    ),
-]
-Environment = dict[EnvKey, Annotated[str, Text()]]
-
-
-class Wav(Keys):
-    """The reply must be a WAV file that can be played."""
-
-    min_seconds: Annotated[float, Number(0, DAY)] = Field(
-        default=0.0, description="Shortest audio accepted, in seconds."
-    )
-
-
-class Http(Keys):
-    """An HTTP request, and what its reply must be like. Every expectation must hold."""
-
-    method: Annotated[str, Text("[A-Z]{1,16}", "is not a method", "write GET or POST")] = Field(
-        default="GET", description="HTTP method, in capitals. Default GET."
-    )
-    path: Annotated[str | None, payloads.Target()] = Field(
-        default=None, description="Path and query, beginning with /. Default /."
-    )
-    port: Annotated[int | None, Integer(1, 65535)] = Field(
-        default=None,
-        description="Port on this machine. Default: the service's first socket or port.",
-    )
-    url: Annotated[str | None, Text()] = Field(
-        default=None, description="Whole address, http only, instead of port and path."
-    )
-    headers: dict[Annotated[str, payloads.HEADER_NAME], Annotated[str, payloads.HEADER_VALUE]] = (
-        Field(default_factory=dict, description="Request headers.")
-    )
-    body: Annotated[object, payloads.Body()] = Field(
-        default=None, description="A mapping or list is sent as JSON, text is sent as it is."
-    )
-    status: Statuses | None = Field(
-        default=None, description="Accepted status codes: 200, 2xx, 200-299 or a list. Default 2xx."
-    )
-    content_type: Annotated[str | None, payloads.MEDIA_TYPE] = Field(
-        default=None, description="Media type of the reply, like audio/wav, without parameters."
-    )
-    json_: Annotated[tuple[tuple[str, spec.JsonScalar], ...], payloads.JsonEquals()] = Field(
-        default=(),
-        alias="json",
-        description="Dotted path in the JSON reply, and the value it must have.",
-    )
-    body_prefix: Annotated[str | None, Text("[\\s\\S]+", "is empty", "remove it")] = Field(
-        default=None, description="Text that the reply must begin with."
-    )
-    min_bytes: Annotated[int | None, Integer(0, 2**40)] = Field(
-        default=None, description="Shortest body accepted, in bytes."
-    )
-    max_bytes: Annotated[int | None, Integer(0, 2**40)] = Field(
-        default=None, description="Longest body accepted, in bytes."
-    )
-    latency: Annotated[float | None, Duration(0.001, DAY)] = Field(
-        default=None, description="Longest time from connecting to the last byte, like 500ms."
-    )
-    wav: Wav | None = Field(
-        default=None, description="The reply must be playable WAV. {} for any length."
-    )
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if self.url is not None and (self.port is not None or self.path is not None):
-            raise rejection(
-                "has a url and a port or path as well", "write the url alone, or port and path"
-            )
-        if "body" in self.model_fields_set and self.method in ("GET", "HEAD"):
-            raise rejection(f"has a body, but its method is {self.method}", "write method: POST")
-        if self.max_bytes is not None and (self.min_bytes or 0) > self.max_bytes:
-            raise rejection("min_bytes is above max_bytes", "swap them")
-        return self
-
-
-class Tcp(Keys):
-    """A connection that must be accepted."""
-
-    host: Annotated[str | None, payloads.Host()] = Field(
-        default=None, description="Address, never a name. Default: the one the service listens on."
-    )
-    port: Annotated[int | None, Integer(1, 65535)] = Field(
-        default=None, description="Default: the service's first socket or port."
-    )
-
-
-class Probe(Keys):
-    """One question, asked again and again. Exactly one of http, tcp and exec says how."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": [way]} for way in ("http", "tcp", "exec")]}
-    )
-
-    http: Http | None = Field(default=None, description="Ask by an HTTP request.")
-    tcp: Tcp | None = Field(
-        default=None, description="Ask by connecting. {} for the service's own port."
-    )
-    exec: Command | None = Field(
-        default=None, description="Ask by a command in the service's environment: exit 0 is a yes."
-    )
-    every: Annotated[float, Duration(0.05, DAY)] = Field(
-        default=_PROBE.every, description="Time between two questions. Default 10s."
-    )
-    timeout: Annotated[float, Duration(0.01, DAY)] = Field(
-        default=_PROBE.timeout, description="Longest wait for an answer. Default 2s."
-    )
-    failures: Annotated[int, Integer(1, 10_000)] = Field(
-        default=_PROBE.failures, description="Failures in a row that decide. Default 3."
-    )
-    successes: Annotated[int, Integer(1, 10_000)] = Field(
-        default=_PROBE.successes, description="Successes in a row that decide. Default 1."
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        ways = [way for way in ("http", "tcp", "exec") if getattr(self, way) is not None]
-        if not ways:
-            raise rejection("asks nothing", "give it one of http, tcp or exec")
-        if len(ways) > 1:
-            raise rejection(f"has {' and '.join(ways)}", "keep one of them")
-        return self
-
-
-class StartupProbe(Probe):
-    """Until it has succeeded, the service is starting, and no other probe runs."""
-
-    for_: Annotated[float | None, Duration(0.1, DAY)] = Field(
-        default=None,
-        alias="for",
-        description="Time from spawn within which it must have succeeded.",
-    )
-
-
-class Probes(Keys):
-    """How it is known that the service works, and not merely runs."""
-
-    startup: StartupProbe | None = Field(
-        default=None, description="Has it started? Gates the other two."
-    )
-    readiness: Probe | None = Field(
-        default=None, description="Can it take work? A no never kills it."
-    )
-    liveness: Probe | None = Field(default=None, description="Is it alive? A no restarts it.")
 
 
 class Backoff(Keys):
@@ -441,7 +225,7 @@ class Defaults(Keys):
         default_factory=list,
         description="KEY=VALUE files for the service's environment, read again at every start.",
     )
-    inherit_env: list[Annotated[str, _VARIABLE]] = Field(
+    inherit_env: list[Annotated[str, VARIABLE]] = Field(
         default_factory=list,
         description="Variables taken from the supervisor's environment, by name.",
     )

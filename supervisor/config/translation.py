@@ -8,9 +8,10 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 from urllib.parse import urlsplit
 
-from supervisor.config import model
+from supervisor.config import model, probe_model
 from supervisor.config.document import Path
 from supervisor.config.payloads import connectable
 from supervisor.config.quantities import SpellingError, parse_host
@@ -97,7 +98,7 @@ def _restart_spec(read: model.Restart) -> spec.RestartSpec:
     )
 
 
-def _probes(read: model.Probes) -> Mapping[spec.ProbeKind, model.Probe]:
+def _probes(read: probe_model.Probes) -> Mapping[spec.ProbeKind, probe_model.AnyProbe]:
     given = {
         spec.ProbeKind.STARTUP: read.startup,
         spec.ProbeKind.READINESS: read.readiness,
@@ -131,7 +132,7 @@ class _Target:
 
 
 def _probe_spec(
-    read: model.Probe, target: _Target, path: Path, findings: list[Finding]
+    read: probe_model.AnyProbe, target: _Target, path: Path, findings: list[Finding]
 ) -> spec.ProbeSpec | None:
     check: spec.Check | None
     if read.http is not None:
@@ -146,7 +147,17 @@ def _probe_spec(
             findings.append(_no_target((*path, "tcp")))
     else:
         check = spec.ExecCheck(tuple(read.exec or ()))
-    budget = read.for_ if isinstance(read, model.StartupProbe) else None
+    defaults = spec.ProbeSpec(spec.ExecCheck(()))
+    failures, successes, budget = defaults.failures, defaults.successes, defaults.budget
+    match read:
+        case probe_model.StartupProbe():
+            successes, budget = read.successes, read.for_
+        case probe_model.ReadinessProbe():
+            failures, successes = read.failures, read.successes
+        case probe_model.LivenessProbe():
+            failures = read.failures
+        case _:
+            assert_never(read)
     if budget is not None and budget < read.every:
         message = "is shorter than every, so the probe could run once at most"
         findings.append(Finding((*path, "for"), message, "make for longer, or every shorter"))
@@ -156,8 +167,8 @@ def _probe_spec(
         check=check,
         every=read.every,
         timeout=read.timeout,
-        failures=read.failures,
-        successes=read.successes,
+        failures=failures,
+        successes=successes,
         budget=budget,
     )
 
@@ -168,7 +179,7 @@ def _no_target(path: Path) -> Finding:
 
 
 def _http_check(
-    read: model.Http, target: _Target, path: Path, findings: list[Finding]
+    read: probe_model.Http, target: _Target, path: Path, findings: list[Finding]
 ) -> spec.HttpCheck | None:
     if read.url is not None:
         try:
@@ -194,10 +205,10 @@ def _http_check(
     )
 
 
-def _expectations(read: model.Http) -> spec.Expectations:
+def _expectations(read: probe_model.Http) -> spec.Expectations:
     prefix = read.body_prefix
     return spec.Expectations(
-        status=tuple(read.status) if read.status else spec.Expectations().status,
+        status=tuple(read.status) if read.status is not None else spec.Expectations().status,
         content_type=None if read.content_type is None else read.content_type.lower(),
         json=read.json_,
         body_prefix=None if prefix is None else prefix.encode("utf-8", "surrogateescape"),
@@ -208,7 +219,7 @@ def _expectations(read: model.Http) -> spec.Expectations:
     )
 
 
-def _message(read: model.Http) -> tuple[tuple[tuple[str, str], ...], bytes | None]:
+def _message(read: probe_model.Http) -> tuple[tuple[tuple[str, str], ...], bytes | None]:
     headers = dict(read.headers)
     if "body" not in read.model_fields_set:
         return tuple(headers.items()), None

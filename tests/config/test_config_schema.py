@@ -162,8 +162,9 @@ def test_both_accept(text: str) -> None:
         S + "{command: [x], ports: [1], probes: {liveness: {http: {json: x}}}}",
         S + "{command: [x], probes: {transaction: {tcp: {}}}}",
         S + "{command: [x], remedies: []}",
+        S + "{command: [x], ports: [1], probes: {liveness: {http: {status: []}}}}",
     ],
-    ids=range(47),
+    ids=range(48),
 )
 def test_both_refuse(text: str) -> None:
     assert (_accepted_by_schema(text), _accepted_by_validator(text)) == (False, False)

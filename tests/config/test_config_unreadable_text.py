@@ -109,3 +109,15 @@ def test_a_thousand_errors_are_cut_to_fifty_and_counted() -> None:
 def test_more_than_a_thousand_services() -> None:
     text = "version: 1\nservices:\n" + "".join(f"  s{n}: {{command: x}}\n" for n in range(1001))
     assert "has 1001 services" in _one_problem(text.encode())
+
+
+def test_a_long_cycle_is_shown_in_part() -> None:
+    lines = [f"  s{n}: {{command: [x], depends_on: [s{(n + 1) % 300}]}}" for n in range(300)]
+    said = _one_problem(("version: 1\nservices:\n" + "\n".join(lines)).encode())
+    assert "s0 → s1 → s2" in said
+    assert "… 291 more … → s0" in said
+
+
+def test_a_command_of_too_many_words() -> None:
+    text = "version: 1\nservices: {a: {command: '" + "x " * 5000 + "'}}"
+    assert "has 5000 words; 4096 are the most" in _one_problem(text.encode())

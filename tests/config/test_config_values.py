@@ -84,9 +84,9 @@ def test_every_key_of_a_service() -> None:
     logs: {{max_size: 1.5MiB, keep: 0, compress: False}}
     probes:
       startup:
-        {{exec: "check 'it now'", every: 500ms, timeout: 1m, failures: 9, successes: 2, for: 1h30m}}
-      readiness: {{tcp: {{}}}}
-      liveness: {{tcp: {{host: localhost, port: 5}}}}
+        {{exec: "check 'it now'", every: 500ms, timeout: 1m, successes: 2, for: 1h30m}}
+      readiness: {{tcp: {{}}, failures: 9, successes: 4}}
+      liveness: {{tcp: {{host: localhost, port: 5}}, failures: 7}}
 """.format(d='"two\\nlines"'),
         HOME="/home/me",
     )
@@ -108,10 +108,16 @@ def test_every_key_of_a_service() -> None:
         restart=spec.RestartSpec("on-failure", spec.Backoff(1.0, 1.5, 90.0, 0.0), None, 0.0),
         stop=spec.StopSpec(int(signal.SIGINT), 1.5),
         logs=spec.LogSpec(1536 * 1024, 0, compress=False),
-        startup=spec.ProbeSpec(spec.ExecCheck(("check", "it now")), 0.5, 60.0, 9, 2, 5400.0),
-        readiness=spec.ProbeSpec(spec.TcpCheck("::1", 3001)),
-        liveness=spec.ProbeSpec(spec.TcpCheck("127.0.0.1", 5)),
+        startup=spec.ProbeSpec(spec.ExecCheck(("check", "it now")), 0.5, 60.0, 3, 2, 5400.0),
+        readiness=spec.ProbeSpec(spec.TcpCheck("::1", 3001), failures=9, successes=4),
+        liveness=spec.ProbeSpec(spec.TcpCheck("127.0.0.1", 5), failures=7),
     )
+
+
+def test_a_startup_probe_always_has_a_bound() -> None:
+    probe = _service("{command: [x], ports: [1], probes: {startup: {tcp: {}}}}").startup
+    assert probe is not None
+    assert probe.budget == 60.0
 
 
 @pytest.mark.parametrize(
