@@ -97,13 +97,17 @@ def environment(pid: int) -> dict[str, str] | None:
     A process that is just executing a program reads as having none, for some 100 µs; it is
     looked at again, a bounded number of times.
     """
-    block = _read(f"/proc/{pid}/environ", 1 << 20)
+    executing = True
     for _ in range(_EXEC_LOOKS):
-        if block or block is None or not is_executing(pid):
-            break
-        os.sched_yield()
         block = _read(f"/proc/{pid}/environ", 1 << 20)
-    return None if block is None else parse_environment(block)
+        if block is None:
+            return None
+        # Empty is believed only once it was read after the program was seen to be in place.
+        if block or not executing:
+            return parse_environment(block)
+        os.sched_yield()
+        executing = is_executing(pid)
+    return {}
 
 
 def is_executing(pid: int) -> bool:
