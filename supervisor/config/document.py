@@ -101,6 +101,7 @@ _ODD_NUMBER = re.compile(
 )
 _LONGEST_NUMBER = 64
 _NUMBER_LIKE = re.compile(r"[-+0-9_.:eE]+")
+_MISSING = re.compile(r"expected ('.') or ('.')")
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _UNPRINTABLE = re.compile(
@@ -233,10 +234,9 @@ def _syntax(problem: str, text: str, at: Mark | None) -> tuple[str, str]:
     if "end of stream" in problem:
         return "a quote is opened and never closed", "close it"
     if "expected" in problem:
-        return (
-            f"not YAML here: {clip(problem)}",
-            "look for a missing bracket, quote or colon, or wrong indentation, here or just above",
-        )
+        missing = _MISSING.search(problem)
+        what = f"{missing[1]} or {missing[2]} is missing here" if missing else "not YAML from here"
+        return what, "look for a bracket, a quote, a colon or an indentation, here or just above"
     if "cannot start any token" in problem:
         return "a value may not begin with this character", "put the value in quotes"
     return f"not YAML here: {clip(problem)}", "put the value in quotes if it is text"

@@ -35,7 +35,10 @@ def load(
     """
     file = os.path.abspath(os.fspath(path))
     variables = dict(os.environ if environ is None else environ)
-    answer, said = _run(file, variables, timeout)
+    try:
+        answer, said = _run(file, variables, timeout)
+    except OSError as error:  # no such interpreter, no more processes, no more descriptors
+        answer, said = b"", str(error)
     try:
         result = json.loads(answer)
         if "spec" in result:

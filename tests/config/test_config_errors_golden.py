@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from supervisor.config import ConfigError
 from supervisor.config.compile import compile_file
@@ -35,3 +36,14 @@ def test_messages_are_free_of_jargon(case: Path) -> None:
         for word in ("pydantic", "Input should", "Value error", "NoneType", "Scalar", "[key]"):
             assert word not in str(problem)
         assert problem.hint, problem
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_without_libyaml_the_words_are_the_same(
+    case: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    with pytest.raises(ConfigError) as caught:
+        compile_file(str(case), ENVIRON)
+    said = str(caught.value).replace(f"{case.parent}/", "") + "\n"
+    assert said == case.with_suffix(".txt").read_text(encoding="utf-8")

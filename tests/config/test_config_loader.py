@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,10 +84,18 @@ def test_a_child_that_says_too_much_is_stopped(
 
 
 def test_a_child_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
     # More than a pipe holds: the parent writes to a child that never reads.
     with pytest.raises(ConfigError, match="gave no result: it was killed or"):
         load(SERVICES, {"BIG": "x" * 300_000})
+
+
+def test_an_interpreter_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(ConfigError, match=r"gave no result: .*No such file"):
+        load(SERVICES, {})
 
 
 def test_an_alias_bomb_is_an_error_of_the_file(tmp_path: Path) -> None:
