@@ -57,8 +57,8 @@ def read_row(pid: int) -> Row | None:
     return None if info is None else parse_bsdinfo(info, sid=_session(pid))
 
 
-def read_table() -> dict[int, Row]:
-    """Return every process that can be seen, by pid; usage only where it may be read."""
+def read_table(*, usage: bool) -> dict[int, Row]:
+    """Return every process that can be seen, by pid; usage if wanted and where it may be read."""
     import psutil
 
     table: dict[int, Row] = {}
@@ -66,11 +66,13 @@ def read_table() -> dict[int, Row]:
         row = read_row(pid)
         if row is None:
             continue
+        table[pid] = row
+        if not usage:
+            continue
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
             times = process.cpu_times()
-            row = row._replace(cpu=times.user + times.system, rss=process.memory_info().rss)
-        table[pid] = row
+            table[pid] = row._replace(cpu=times.user + times.system, rss=process.memory_info().rss)
     return table
 
 
@@ -134,7 +136,7 @@ def children() -> frozenset[int] | None:
 
 def read_trees(roots: Iterable[int]) -> dict[int, Row]:
     """Return the rows of these processes and of all below them, by pid."""
-    table = read_table()
+    table = read_table(usage=False)
     return {pid: table[pid] for pid in with_descendants(table, roots)}
 
 

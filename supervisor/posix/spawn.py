@@ -10,6 +10,7 @@ no portable chdir, and a shell in between costs half a millisecond): the daemon 
 import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -30,8 +31,11 @@ _LIFTED: Final = 64
 """Where source descriptors go that lie among the targets."""
 
 # LISTEN_PID must be the child's own pid (sd_listen_fds(3)), which nobody knows before it is
-# there. `exec` keeps the pid, so the service is this process.
+# there. `exec` keeps the pid, so the service is this process. Two losses on the way: sh drops
+# variables whose names it cannot have, and macOS drops DYLD_* for every program of the system.
 _ANNOUNCE: Final = 'LISTEN_PID=$$; export LISTEN_PID; exec "$@"'
+
+_SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # A Python built for a macOS older than 10.15 has no setsid in posix_spawn.
 _SETSID: Final = "import os,sys; os.setsid(); os.execv(sys.argv[1], sys.argv[2:])"
@@ -130,6 +134,12 @@ def _check(command: Command) -> None:
                 retry=False,
             )
     for name in command.env:
+        if command.sockets and not _SHELL_NAME.fullmatch(name):
+            raise SpawnError(
+                f"a service with handed-over sockets is started through /bin/sh, which would lose "
+                f"the variable {name!r}: use letters, digits and _ in its name",
+                retry=False,
+            )
         if not name or "=" in name:
             raise SpawnError(f"{name!r} cannot be the name of a variable", retry=False)
 

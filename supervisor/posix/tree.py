@@ -79,7 +79,7 @@ def signal_group(leader: ProcessIdentity, number: int, *, with_cont: bool) -> bo
 
 def descendants(pid: int) -> tuple[Row, ...]:
     """Return every living process below `pid`, itself not included."""
-    table = system.read_table()
+    table = system.read_table(usage=False)
     return tuple(
         table[found]
         for found in sorted(with_descendants(table, (pid,)) - {pid})
@@ -88,12 +88,12 @@ def descendants(pid: int) -> tuple[Row, ...]:
 
 
 def survivors(
-    tree: Tree, *, known: AbstractSet[int], seen: Collection[ProcessIdentity] = ()
+    tree: Tree, *, known: AbstractSet[int], seen: Collection[Row] = ()
 ) -> tuple[Row, ...]:
     """Return what lives of a run's tree, its leader included.
 
     `known` are all pids that the daemon started and that are not of this run: other leaders, and
-    its own sink. `seen` are processes that were found below the leader while it lived. Costs some
+    its own sink. `seen` is what descendants() told while the leader lived. Costs some
     microseconds where the leader is reaped and left nothing.
     """
     if tree.leader.boot != system.boot_id():
@@ -103,7 +103,7 @@ def survivors(
         return ()
     return members(
         # Whatever lives of a watched run is a child of ours or below one.
-        system.read_table() if strays is None else system.read_trees(strays),
+        system.read_table(usage=False) if strays is None else system.read_trees(strays),
         tree,
         me=os.getpid(),
         known=known,
@@ -119,7 +119,7 @@ def members(
     *,
     me: int,
     known: AbstractSet[int],
-    seen: Collection[ProcessIdentity],
+    seen: Collection[Row],
     orphans_are_ours: bool,
     environment: Callable[[int], Mapping[str, str] | None],
 ) -> tuple[Row, ...]:
@@ -135,12 +135,14 @@ def members(
     }
     occupant = table.get(leader.pid)
     recycled = occupant is not None and occupant.started != leader.started
+    # While the leader is there, a zombie even, nobody else can have its number.
+    held = occupant is not None and not recycled
     roots: set[int] = set()
-    if occupant is not None and not recycled:
+    if held:
         roots.add(leader.pid)
-    for identity in seen:
-        row = table.get(identity.pid)
-        if row is not None and row.started == identity.started:
+    for earlier in seen:
+        row = table.get(earlier.pid)
+        if row is not None and row.started == earlier.started:
             roots.add(row.pid)
     for row in candidates.values():
         if row.pid == leader.pid or row.started < leader.started or not row.alive:
@@ -150,7 +152,7 @@ def members(
         if not same and not orphan:
             continue
         marker = marker_of(environment(row.pid) or {})
-        if marker == tree.marker or (same and tree.ours and marker is None):
+        if marker == tree.marker or (same and (held or tree.ours) and marker is None):
             roots.add(row.pid)
     return tuple(
         candidates[pid]
@@ -194,7 +196,7 @@ async def clear(
     tree: Tree,
     *,
     known: Callable[[], AbstractSet[int]],
-    seen: Collection[ProcessIdentity] = (),
+    seen: Collection[Row] = (),
     within: float,
 ) -> tuple[str, ...]:
     """Kill what is left of a run until nothing is, or `within` seconds have gone.

@@ -25,7 +25,7 @@ class Usage:
 
 def tree_usage(roots: Collection[int]) -> dict[int, Usage]:
     """Return the usage of the tree below each root pid, a dead one's being zero."""
-    return usage_of(system.read_table(), roots)
+    return usage_of(system.read_table(usage=True), roots)
 
 
 def usage_of(table: Mapping[int, Row], roots: Collection[int]) -> dict[int, Usage]:

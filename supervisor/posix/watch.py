@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from supervisor.core.events import Exit, ExitUnknown
 from supervisor.posix.identity import ProcessIdentity, is_alive
@@ -16,6 +16,14 @@ from supervisor.posix.identity import ProcessIdentity, is_alive
 _REAPED_WITHIN: Final = 0.5
 """Seconds that its new parent may take to reap it; init does at once."""
 _FIRST_PAUSE: Final = 0.001
+
+
+class _Descriptor(Protocol):
+    """What becomes readable when the process ends."""
+
+    def fileno(self) -> int: ...
+
+    def close(self) -> None: ...
 
 
 class ExitWatch:
@@ -29,10 +37,10 @@ class ExitWatch:
     ) -> None:
         self._callback = callback
         self._loop = loop
-        self._fd: int | None = None
+        self._descriptor: _Descriptor | None = None
         self._handle: asyncio.Handle | None = None
         try:
-            self._fd = _exit_descriptor(identity.pid)
+            self._descriptor = _exit_descriptor(identity.pid)
         except ProcessLookupError:
             self._handle = loop.call_soon(self._report, ExitUnknown())
             return
@@ -41,7 +49,7 @@ class ExitWatch:
             self._close()
             self._handle = loop.call_soon(self._report, ExitUnknown())
             return
-        loop.add_reader(self._fd, self._ended)
+        loop.add_reader(self._descriptor.fileno(), self._ended)
 
     def cancel(self) -> None:
         """Stop watching; the callback will not be called."""
@@ -51,15 +59,15 @@ class ExitWatch:
         self._close()
 
     def _ended(self) -> None:
-        if self._fd is None:
+        if self._descriptor is None:
             return
-        self._loop.remove_reader(self._fd)
+        self._loop.remove_reader(self._descriptor.fileno())
         self._ask(self._loop.time() + _REAPED_WITHIN, _FIRST_PAUSE)
 
     def _ask(self, deadline: float, pause: float) -> None:
-        if self._fd is None:
+        if self._descriptor is None:
             return
-        ending = _ending(self._fd)
+        ending = _ending(self._descriptor.fileno())
         if ending is not None or self._loop.time() >= deadline:
             self._report(ending or ExitUnknown())
             return
@@ -71,10 +79,10 @@ class ExitWatch:
         self._callback(ending)
 
     def _close(self) -> None:
-        if self._fd is not None:
-            self._loop.remove_reader(self._fd)
-            os.close(self._fd)
-            self._fd = None
+        if self._descriptor is not None:
+            self._loop.remove_reader(self._descriptor.fileno())
+            self._descriptor.close()
+            self._descriptor = None
 
 
 def watch_exit(
@@ -93,8 +101,18 @@ if sys.platform == "linux":
     from supervisor.posix import linux
     from supervisor.posix.reaper import exit_of_status
 
-    def _exit_descriptor(pid: int) -> int:
-        return os.pidfd_open(pid)
+    class _PidFd:
+        def __init__(self, pid: int) -> None:
+            self._fd = os.pidfd_open(pid)
+
+        def fileno(self) -> int:
+            return self._fd
+
+        def close(self) -> None:
+            os.close(self._fd)
+
+    def _exit_descriptor(pid: int) -> _Descriptor:
+        return _PidFd(pid)
 
     def _ending(fd: int) -> Exit | None:
         """Return how it ended, or None while that may still become known."""
@@ -106,26 +124,21 @@ if sys.platform == "linux":
 else:
     import select
 
-    def _exit_descriptor(pid: int) -> int:
-        """Return a descriptor that becomes readable at the end of `pid`: a kqueue of its own."""
+    def _exit_descriptor(pid: int) -> _Descriptor:
+        """Return a kqueue of its own for `pid`: asyncio's own tells of files only."""
         queue = select.kqueue()
+        event = select.kevent(
+            pid,
+            filter=select.KQ_FILTER_PROC,
+            flags=select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
+            fflags=select.KQ_NOTE_EXIT,
+        )
         try:
-            queue.control(
-                [
-                    select.kevent(
-                        pid,
-                        filter=select.KQ_FILTER_PROC,
-                        flags=select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
-                        fflags=select.KQ_NOTE_EXIT,
-                    )
-                ],
-                0,
-            )
-            # The object closes its descriptor when it dies; the watch wants to do that itself.
-            # A kqueue can be duplicated on macOS, unlike on older BSDs.
-            return os.dup(queue.fileno())
-        finally:
+            queue.control([event], 0)
+        except OSError:
             queue.close()
+            raise
+        return queue
 
     def _ending(fd: int) -> Exit | None:  # noqa: ARG001 - the same question on both systems
         return ExitUnknown()

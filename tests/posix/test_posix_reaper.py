@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from supervisor.posix.spawn import spawn
 
 if TYPE_CHECKING:
     from .conftest import Stage
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and a subreaper")
 
 Reaps = Callable[["Stage"], AbstractContextManager[Reaper]]
 
@@ -99,6 +102,7 @@ def test_a_storm_leaves_room_for_other_events(stage: "Stage") -> None:
     asyncio.run(main())
 
 
+@linux_only
 def test_pid_and_group_are_held_while_the_end_is_reported(stage: "Stage") -> None:
     async def main() -> None:
         held: list[str] = []
@@ -120,6 +124,7 @@ def test_pid_and_group_are_held_while_the_end_is_reported(stage: "Stage") -> Non
     asyncio.run(main())
 
 
+@linux_only
 def test_grandchild_that_holds_the_output_does_not_delay_the_notice(
     stage: "Stage", reaps: Reaps
 ) -> None:

@@ -15,6 +15,8 @@ from supervisor.posix.spawn import Command, SpawnError, spawn
 if TYPE_CHECKING:
     from .conftest import Stage
 
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
 LIST_FDS = """
 import os
 fds = {}
@@ -29,12 +31,14 @@ def ended_well(pid: int) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+@linux_only
 def test_child_has_only_its_own_descriptors(stage: "Stage") -> None:
     pid = spawn(stage.command(sys.executable, "-S", "-c", LIST_FDS))
     assert stage.line() == "[0, 1, 2] /dev/null"
     ended_well(pid)
 
 
+@linux_only
 def test_sealed_descriptors_do_not_reach_a_child(stage: "Stage") -> None:
     # Sealing is for the whole process, so it is done in a process of its own.
     code = (
@@ -57,7 +61,6 @@ def test_child_leads_a_session_with_plain_signals_in_its_directory(stage: "Stage
         "odd = [s for s in signal.valid_signals() if s not in (9, 19)\n"
         "       and signal.getsignal(s) == signal.SIG_IGN and s not in (13, 25)]\n"
         "blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])\n"
-        "status = dict(l.split(':\\t') for l in open('/proc/self/status').read().splitlines())\n"
         "print(os.getsid(0) == os.getpid() == os.getpgid(0), odd, len(blocked), os.getcwd())\n"
     )
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -73,6 +76,7 @@ def test_child_leads_a_session_with_plain_signals_in_its_directory(stage: "Stage
     ended_well(pid)
 
 
+@linux_only
 def test_broken_pipe_kills_a_child_as_it_would_in_a_shell(stage: "Stage") -> None:
     # Python ignores SIGPIPE, and "ignored" is inherited through exec unless it is undone.
     pid = spawn(stage.command("sh", "-c", "grep SigIgn /proc/self/status"))
@@ -90,7 +94,7 @@ def test_sockets_are_handed_over_as_systemd_does(stage: "Stage", *, has_setsid: 
         "socks = [socket.socket(fileno=fd) for fd in (3, 4)]\n"
         "print(int(e['LISTEN_PID']) == os.getpid() == os.getsid(0), e['LISTEN_FDS'],\n"
         "      e['LISTEN_FDNAMES'], *[s.getsockname()[1] for s in socks],\n"
-        "      sorted(map(int, os.listdir('/proc/self/fd')))[:-1], flush=True)\n"
+        "      sorted(map(int, os.listdir('/dev/fd')))[:-1], flush=True)\n"
     )
     with (
         socket.create_server(("127.0.0.1", 0)) as one,
@@ -192,6 +196,15 @@ def test_moved_interpreter_is_found_out_with_sockets_as_well(stage: "Stage") -> 
     with socket.create_server(("127.0.0.1", 0)) as held:
         command = stage.command("./moved", sockets=(("http", held.fileno()),))
         with pytest.raises(SpawnError, match="bad interpreter"):
+            spawn(command)
+
+
+def test_variable_that_a_shell_would_lose_is_refused_with_sockets_only(stage: "Stage") -> None:
+    odd = {"my.setting": "1"}
+    ended_well(spawn(stage.command("true", env=odd)))
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        command = stage.command("true", env=odd, sockets=(("http", held.fileno()),))
+        with pytest.raises(SpawnError, match=r"would lose the variable 'my\.setting'"):
             spawn(command)
 
 

@@ -32,15 +32,20 @@ from supervisor.posix.tree import (
 )
 
 if sys.platform == "linux":
-    from supervisor.posix.linux import children
+    from supervisor.posix.linux import children, read_row
 else:
-    from supervisor.posix.darwin import children
+    from supervisor.posix.darwin import children, read_row
 
 if TYPE_CHECKING:
     from .conftest import Stage
 
 Reaps = Callable[["Stage"], AbstractContextManager[Reaper]]
 MakeTree = Callable[..., Tree]
+
+
+orphans_come_to_us = pytest.mark.skipif(
+    sys.platform != "linux", reason="macOS gives orphans to launchd, and we hear nothing of them"
+)
 
 
 def nobody(canary: ProcessIdentity) -> frozenset[int]:
@@ -53,6 +58,7 @@ def must(pid: int) -> ProcessIdentity:
     return identity
 
 
+@orphans_come_to_us
 @pytest.mark.parametrize("form", ["", "wiped", "stay"])
 def test_double_fork_and_setsid_are_found_and_ended(
     stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity, form: str
@@ -62,9 +68,11 @@ def test_double_fork_and_setsid_are_found_and_ended(
             leader = stage.script("escape.py", form)
             pids = stage.words()
             deep = must(pids["deep"])
+            deep_row = read_row(deep.pid)
+            assert deep_row is not None
             # A wiped environment leaves only what was seen while the leader lived, which ends at
             # once here; the daemon takes that picture when it is asked to stop a service.
-            seen = (deep,) if form == "wiped" else ()
+            seen = (deep_row,) if form == "wiped" else ()
             assert await stage.exit_of(leader.pid) == ExitCode(0)
             tree = make_tree(leader)
             found = survivors(tree, known=nobody(canary), seen=seen)
@@ -95,6 +103,7 @@ def test_empty_tree_is_known_without_a_look_at_the_process_table(
     asyncio.run(main())
 
 
+@orphans_come_to_us
 def test_term_ignored_by_all_is_answered_by_kill(
     stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity
 ) -> None:
@@ -129,6 +138,7 @@ def test_stopped_process_takes_its_term(stage: "Stage", reaps: Reaps) -> None:
     asyncio.run(main())
 
 
+@orphans_come_to_us
 def test_fifty_children_in_one_call(
     stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity
 ) -> None:
@@ -149,6 +159,7 @@ def test_fifty_children_in_one_call(
     asyncio.run(main())
 
 
+@orphans_come_to_us
 def test_fork_bomb_is_ended(
     stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity
 ) -> None:
@@ -182,6 +193,7 @@ def test_recycled_pid_is_never_signalled(
     assert is_alive(canary)
 
 
+@orphans_come_to_us
 def test_another_runs_process_is_not_this_runs(
     stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity
 ) -> None:
@@ -252,7 +264,7 @@ def found(
     ours: bool = True,
     orphans_are_ours: bool = True,
     known: frozenset[int] = frozenset(),
-    seen: tuple[ProcessIdentity, ...] = (),
+    seen: tuple[Row, ...] = (),
 ) -> list[int]:
     table = {each.pid: each for each in (row(1, 0), row(ME, 1, started=1), *rows)}
     result = members(
@@ -268,6 +280,15 @@ def test_session_proves_while_watched_and_not_otherwise() -> None:
     assert found(rows, {}) == [300]
     assert found(rows, {}, ours=False, orphans_are_ours=False) == []
     assert found(rows, {300: MINE}, ours=False, orphans_are_ours=False) == [300]
+    zombie = row(200, 1, sid=200, started=5000, state="Z")
+    assert found([zombie, *rows], {}, ours=False, orphans_are_ours=False) == [300]
+
+
+def test_seen_below_the_leader_is_proof_for_that_very_process() -> None:
+    rows = [row(300, ME, sid=300), row(301, 300, sid=301)]
+    assert found(rows, {}) == []
+    assert found(rows, {}, seen=(row(300, 200),)) == [300, 301]
+    assert found(rows, {}, seen=(row(300, 200, started=5999),)) == []
 
 
 def test_session_number_used_again_proves_nothing() -> None:
@@ -322,6 +343,7 @@ def test_descendants_are_exactly_what_a_walk_upwards_meets(
     assert result == {pid for pid in table if below(pid)}
 
 
+@orphans_come_to_us
 def test_descendants_of_a_process(stage: "Stage", reaps: Reaps, make_tree: MakeTree) -> None:
     async def main() -> None:
         with reaps(stage):
