@@ -160,12 +160,25 @@ class _Work:
         """Tell whether nothing that depends on this unit, and is to end too, still lives."""
         if self.units[name].run() is None:
             return True
-        return not any(self._is_ending(other) for other in self.fleet.dependents.get(name, ()))
+        # All the way up: what ends may, until it has, need this unit through one that stays.
+        seen: set[str] = set()
+        pending = list(self.fleet.dependents.get(name, ()))
+        while pending:
+            other = pending.pop()
+            if self._is_ending(other):
+                return False
+            if other not in seen:
+                seen.add(other)
+                pending.extend(self.fleet.dependents.get(other, ()))
+        return True
 
     def _is_ending(self, name: str) -> bool:
-        if name in self.held_back:
-            return self.units[name].run() is not None
-        return isinstance(self.units[name].phase, Stopping | Clearing)
+        unit = self.units[name]
+        if unit.run() is None:
+            return False
+        # With the goal DOWN, one that is Spawning ends as soon as it has begun.
+        asked = name in self.held_back or unit.goal is Goal.DOWN
+        return asked or isinstance(unit.phase, Stopping | Clearing)
 
     def _admit_what_may_start(self) -> bool:
         blocked = [n for n, unit in self.units.items() if isinstance(unit.phase, Blocked)]

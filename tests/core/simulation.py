@@ -1,0 +1,416 @@
+"""A fleet in virtual time on a fake operating system that may be as hostile as a test likes.
+
+The world performs every effect of the core and checks, after each turn, that what the core
+believes of a unit is what the world knows of it: no process without a phase for it, no phase
+that waits for something that will never come. It repeats no event and heals nothing.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from supervisor.core import fleet as fleets
+from supervisor.core import graph
+from supervisor.core.effects import Ask, Clear, Effect, Kill, Note, Signal, Spawn, Topic
+from supervisor.core.events import (
+    Adopted,
+    Cleared,
+    Event,
+    Exit,
+    Exited,
+    ExitSignal,
+    Probed,
+    ProbeResult,
+    RunId,
+    Spawned,
+    SpawnFailed,
+)
+from supervisor.core.fleet import Turn
+from supervisor.core.spec import Condition, Dependency, FleetSpec, ProbeKind
+from supervisor.core.unit import (
+    Blocked,
+    Clearing,
+    Completed,
+    Failed,
+    Goal,
+    Running,
+    Spawning,
+    Stopped,
+    Stopping,
+    Unit,
+    Waiting,
+)
+from tests.core.specimens import YES
+
+TURNS_AT_ONE_INSTANT = 3
+"""How often time may pass without moving on before it is a busy loop."""
+
+
+@dataclass(slots=True)
+class Process:
+    """A process of the fake system."""
+
+    run: RunId
+    signals: list[int] = field(default_factory=list)
+    ended: Exit | None = None
+    """How it ended, if it has; the core may not have been told yet."""
+
+    @property
+    def stubborn(self) -> bool:
+        """Every third run ignores SIGTERM."""
+        return self.run % 3 == 0
+
+    @property
+    def must_die(self) -> bool:
+        """Tell whether it would end if it were let."""
+        return 9 in self.signals or (bool(self.signals) and not self.stubborn)
+
+
+@dataclass(slots=True)
+class Place:
+    """What the world knows of one unit."""
+
+    spawning: RunId | None = None
+    process: Process | None = None
+    clearing: RunId | None = None
+    probes: list[tuple[RunId, ProbeKind]] = field(default_factory=list)
+    """In flight, those of older runs included."""
+    highest: int = 0
+    """No run has had a higher number."""
+    asked_to_end: RunId | None = None
+    """The run that an operator wants ended, until it has."""
+    restart_asked: bool = False
+    retries: list[float] = field(default_factory=list)
+    """When failures were retried since an operator last forgave."""
+    not_before: float = 0.0
+    """The next spawn may not come earlier, unless an operator asks."""
+    left_over: bool = False
+
+
+class World:
+    """A fleet, its fake system, and a clock that moves when it is told to."""
+
+    def __init__(self, spec: FleetSpec) -> None:
+        self.now = 1000.0
+        self.fleet = fleets.assemble(spec, self.now)
+        self.places = {name: Place() for name in self.fleet.units}
+        self.above = {
+            name: set(graph.closure(self.fleet.dependents, [name])) - {name}
+            for name in self.fleet.units
+        }
+        """Each name with all that depend on it, directly or not."""
+        self.deeds: list[tuple[str, Effect]] = []
+        """All effects but notes."""
+        self.notes: list[tuple[str, Note]] = []
+        self.touched: frozenset[str] = frozenset()
+
+    # What operators do -----------------------------------------------------------------------
+
+    def start(self, *names: str) -> None:
+        for name in graph.closure(self.fleet.edges, names):
+            if not self.places[name].restart_asked:
+                self.places[name].asked_to_end = None
+        self._carry_out(fleets.start(self.fleet, names, "x", self.now))
+
+    def stop(self, *names: str) -> None:
+        self._ask_to_end(names, restart=False)
+        self._carry_out(fleets.stop(self.fleet, names, "x", self.now))
+
+    def restart(self, *names: str) -> None:
+        self._ask_to_end(names, restart=True)
+        self._carry_out(fleets.restart(self.fleet, names, "x", self.now))
+
+    def _ask_to_end(self, names: Iterable[str], *, restart: bool) -> None:
+        for name in names:
+            self.places[name].asked_to_end = self.fleet.units[name].run()
+            self.places[name].restart_asked = restart
+
+    # What the system does --------------------------------------------------------------------
+
+    def spawned(self, name: str) -> None:
+        place = self.places[name]
+        assert place.spawning is not None
+        run, place.spawning = place.spawning, None
+        place.process = Process(run)
+        self.deliver(name, Spawned(run, 1000 + run))
+
+    def spawn_failed(self, name: str, *, retry: bool = True) -> None:
+        place = self.places[name]
+        assert place.spawning is not None
+        run, place.spawning = place.spawning, None
+        self.deliver(name, SpawnFailed(run, "no memory", retry=retry))
+
+    def dies(self, name: str, ending: Exit) -> None:
+        """End a process; the core learns of it by `reported`."""
+        process = self.places[name].process
+        assert process is not None
+        assert process.ended is None
+        process.ended = ending
+
+    def reported(self, name: str) -> None:
+        place = self.places[name]
+        assert place.process is not None
+        assert place.process.ended is not None
+        run, ending, place.process = place.process.run, place.process.ended, None
+        self.deliver(name, Exited(run, ending))
+
+    def exits(self, name: str, ending: Exit) -> None:
+        self.dies(name, ending)
+        self.reported(name)
+
+    def cleared(self, name: str, *left: str) -> None:
+        place = self.places[name]
+        assert place.clearing is not None
+        run, place.clearing = place.clearing, None
+        place.left_over = bool(left)
+        if place.asked_to_end == run:
+            place.asked_to_end = None
+        self.deliver(name, Cleared(run, left))
+
+    def answers(self, name: str, result: ProbeResult, at: int = 0) -> None:
+        """Answer a probe that is in flight, perhaps of a run that is gone."""
+        run, kind = self.places[name].probes.pop(at)
+        self.deliver(name, Probed(run, kind, result))
+
+    def adopts(self, name: str) -> None:
+        place = self.places[name]
+        run = RunId(max(place.highest, self.fleet.units[name].last_run) + 1)
+        place.highest = run
+        place.process = Process(run)
+        place.retries = []
+        place.not_before = 0.0
+        self.deliver(name, Adopted(run, 1000 + run, self.now - 100.0))
+
+    def next_deadline(self) -> float | None:
+        times = [unit.deadline() for unit in self.fleet.units.values()]
+        return min((at for at in times if at is not None), default=None)
+
+    def waits(self, until: float) -> None:
+        """Move the clock on, however far past deadlines, and let what is due be done."""
+        assert until >= self.now
+        self.now = until
+        for _ in range(TURNS_AT_ONE_INSTANT):
+            due = [n for n, u in self.fleet.units.items() if (u.deadline() or until + 1) <= until]
+            if not due:
+                return
+            self._carry_out(fleets.pass_time(self.fleet, due, self.now))
+        at = self.next_deadline()
+        assert at is None or at > self.now, "time passes and passes, and nothing moves on"
+
+    def waits_for_deadline(self) -> None:
+        at = self.next_deadline()
+        if at is not None:
+            self.waits(max(at, self.now))
+
+    def deliver(self, name: str, event: Event) -> None:
+        self._carry_out(fleets.handle(self.fleet, name, event, self.now))
+
+    # A fair system ---------------------------------------------------------------------------
+
+    def fair_step(self) -> bool:
+        """Do one thing that a machine in good order does by itself; False if there is none."""
+        for name, place in self.places.items():
+            if place.spawning is not None:
+                self.spawned(name)
+            elif place.process is not None and place.process.ended is not None:
+                self.reported(name)
+            elif place.process is not None and place.process.must_die:
+                self.exits(name, ExitSignal(place.process.signals[-1]))
+            elif place.clearing is not None:
+                self.cleared(name)
+            elif place.probes:
+                self.answers(name, YES)
+            else:
+                continue
+            return True
+        return False
+
+    def runs_fairly(self, until: Callable[[], bool], within: float = 1000.0) -> bool:
+        """Let things go well until something holds; tell whether it did, in virtual time."""
+        end = self.now + within
+        while not until():
+            if self.fair_step():
+                continue
+            at = self.next_deadline()
+            if at is None or at > end:
+                return False
+            self.waits(max(at, self.now))
+        return True
+
+    def comes_up(self) -> bool:
+        """Run fairly until every unit of the fleet is ready."""
+        return self.runs_fairly(lambda: all(unit.ready() for unit in self.fleet.units.values()))
+
+    # What must hold --------------------------------------------------------------------------
+
+    def unit(self, name: str) -> Unit:
+        return self.fleet.units[name]
+
+    def phase(self, name: str) -> str:
+        return type(self.fleet.units[name].phase).__name__
+
+    def done(self, kind: type[Effect]) -> list[str]:
+        """Return the names that effects of this kind were for, in order."""
+        return [name for name, effect in self.deeds if isinstance(effect, kind)]
+
+    def _carry_out(self, turn: Turn) -> None:
+        before, self.fleet, self.touched = self.fleet, turn.fleet, turn.touched
+        for name, unit in self.fleet.units.items():
+            if unit != before.units[name]:
+                assert name in turn.touched, f"{name} has changed and nobody is told"
+        for name, effect in turn.effects:
+            self._perform(name, effect)
+        for name in self.fleet.units:
+            self._check(name)
+        starting = [n for n, u in self.fleet.units.items() if u.starting()]
+        assert len(starting) <= self.fleet.start_limit, f"too many are starting: {starting}"
+
+    def _perform(self, name: str, effect: Effect) -> None:
+        place, unit = self.places[name], self.fleet.units[name]
+        if isinstance(effect, Note):
+            self.notes.append((name, effect))
+            self._heed(place, unit, effect)
+            return
+        self.deeds.append((name, effect))
+        match effect:
+            case Spawn(run=run):
+                assert run > place.highest, f"{name}: run {run} is not new"
+                assert (place.spawning, place.process, place.clearing) == (None, None, None)
+                assert not self.unmet(unit), f"{name} starts before {self.unmet(unit)}"
+                assert self.now >= place.not_before, f"{name} is restarted too early"
+                place.spawning, place.highest = run, run
+            case Signal(run=run):
+                process = self._process(name, run)
+                assert not process.signals, f"{name}: asked twice to end"
+                process.signals.append(effect.signal)
+                if isinstance(unit.phase, Stopping) and unit.phase.failure is None:
+                    self._check_order(name)
+            case Kill(run=run):
+                process = self._process(name, run)
+                assert process.signals, f"{name}: killed before it was asked to end"
+                process.signals.append(9)
+            case Clear(run=run, grace=grace):
+                assert place.process is None, f"{name}: cleared while its process lives"
+                assert place.spawning is None
+                assert place.clearing is None
+                assert run == place.highest
+                assert grace >= 0
+                place.clearing = run
+            case Ask(run=run, kind=kind):
+                self._process(name, run)
+                assert isinstance(unit.phase, Running)
+                assert unit.spec.probe(kind) is not None
+                assert (run, kind) not in place.probes, f"{name}: {kind} is asked already"
+                place.probes.append((run, kind))
+            case _:
+                assert_never(effect)
+
+    def _process(self, name: str, run: RunId) -> Process:
+        process = self.places[name].process
+        assert process is not None, f"{name}: there is no process"
+        assert process.run == run, f"{name}: another run is meant"
+        return process
+
+    def _heed(self, place: Place, unit: Unit, note: Note) -> None:
+        policy = unit.spec.restart
+        if note.topic is Topic.RESTARTING:
+            place.retries.append(self.now)
+            if policy.give_up is not None:
+                recent = [at for at in place.retries if self.now - at < policy.give_up.within]
+                assert len(recent) < policy.give_up.after, "it should have given up"
+            backoff = policy.backoff
+            count = len(place.retries)
+            plain = min(backoff.max, backoff.first * backoff.factor ** (count - 1))
+            place.not_before = self.now + plain * (1 - backoff.jitter) - 1e-6
+        elif note.topic is Topic.ASKED or "restart asked" in note.text:
+            place.retries = []
+            place.not_before = 0.0
+
+    def _check_order(self, name: str) -> None:
+        for other in self.above[name]:
+            place = self.places[other]
+            ends = place.asked_to_end is not None and place.asked_to_end == self.unit(other).run()
+            assert not ends, f"{name} ends before {other}, which needs it and is to end too"
+
+    def _check(self, name: str) -> None:
+        place, unit = self.places[name], self.fleet.units[name]
+        assert unit.reason
+        phase = unit.phase
+        if unit.goal is Goal.DOWN:
+            assert isinstance(phase, Stopped | Spawning | Stopping | Clearing | Failed)
+        else:
+            assert not isinstance(phase, Stopped)
+        match phase:
+            case Spawning(run=run):
+                here = (run, None, None)
+            case Running(run=run) | Stopping(run=run):
+                here = (None, run, None)
+            case Clearing(run=run):
+                here = (None, None, run)
+            case Stopped() | Blocked() | Waiting() | Failed() | Completed():
+                here = (None, None, None)
+            case _:
+                assert_never(phase)
+        alive = place.process.run if place.process is not None else None
+        assert (place.spawning, alive, place.clearing) == here, f"{name}: {phase}"
+        deadline = unit.deadline()
+        if isinstance(phase, Stopping):
+            assert deadline is not None, f"{name} may never end"
+        if isinstance(phase, Waiting):
+            assert deadline == phase.until
+        if isinstance(phase, Running):
+            for kind, tally in phase.health.tallies:
+                if tally.asking:
+                    assert (phase.run, kind) in place.probes, f"{name} waits for no {kind} probe"
+                else:
+                    assert deadline is not None
+                    assert deadline <= tally.due
+            assert phase.health.started or phase.health.tallies, f"{name} is never asked"
+        if isinstance(phase, Blocked):
+            starting = sum(u.starting() for u in self.fleet.units.values())
+            room = starting < self.fleet.start_limit
+            assert self.unmet(unit) or not room, f"{name} is blocked by nothing"
+        if name in self.fleet.held_back:
+            ending = [other for other in self.above[name] if self._ends(other)]
+            held = ending or isinstance(phase, Spawning)
+            assert held, f"the end of {name} is held back by nothing"
+
+    def _ends(self, name: str) -> bool:
+        unit = self.fleet.units[name]
+        if unit.run() is None:
+            return False
+        asked = name in self.fleet.held_back or unit.goal is Goal.DOWN
+        return asked or isinstance(unit.phase, Stopping | Clearing)
+
+    def unmet(self, unit: Unit) -> list[str]:
+        """Return the dependencies that do not hold now."""
+        return [d.on for d in unit.spec.depends_on if not self._met(d)]
+
+    def _met(self, dependency: Dependency) -> bool:
+        unit = self.fleet.units[dependency.on]
+        if dependency.on in self.fleet.held_back:
+            return False
+        if isinstance(unit.phase, Completed):
+            return True
+        if not isinstance(unit.phase, Running) or dependency.condition is Condition.COMPLETED:
+            return False
+        return dependency.condition is Condition.STARTED or unit.phase.health.ready
+
+    def at_rest(self, name: str) -> bool:
+        """Tell whether a unit is where it can stay, all going well."""
+        unit = self.fleet.units[name]
+        match unit.phase:
+            case Stopped():
+                return unit.goal is Goal.DOWN
+            case Failed():
+                return unit.goal is Goal.UP or self.places[name].left_over
+            case Completed():
+                return True
+            case Running():
+                return unit.ready()
+            case Blocked():
+                return bool(self.unmet(unit)) and all(map(self.at_rest, self.unmet(unit)))
+            case Spawning() | Stopping() | Clearing() | Waiting():
+                return False
+            case _:
+                assert_never(unit.phase)
