@@ -158,8 +158,13 @@ class _Work:
 
     def _may_end(self, name: str) -> bool:
         """Tell whether nothing that depends on this unit, and is to end too, still lives."""
-        if self.units[name].run() is None:
+        unit = self.units[name]
+        if unit.run() is None:
             return True
+        if isinstance(unit.phase, Spawning) and isinstance(self.held_back[name], Restart):
+            # The unit would take the run that is being spawned for the new one, and what it needs
+            # could then end below it. It is Spawning only until the system has answered.
+            return False
         # All the way up: what ends may, until it has, need this unit through one that stays.
         seen: set[str] = set()
         pending = list(self.fleet.dependents.get(name, ()))
