@@ -95,7 +95,9 @@ def start(fleet: Fleet, names: Iterable[str], why: str, now: float) -> Turn:
     asked = set(names)
     work = _Work(fleet, now)
     for name in graph.closure(fleet.edges, [n for n in fleet.units if n in asked]):
-        work.held_back.pop(name, None)
+        if isinstance(work.held_back.get(name), Stop):
+            # A restart that is held back stays: it ends with the service up, as is asked here.
+            del work.held_back[name]
         because = why if name in asked else f"{why} (needed by {_needed_by(fleet, name, asked)})"
         work.deliver(name, Start(because))
     return work.settle()
