@@ -199,7 +199,9 @@ class _Work:
                 limit = self.fleet.start_limit
                 why = f"waiting for room: {limit} services (start_limit) are starting"
             if why is not None:
-                self.deliver(name, Held(why))
+                if why != self.units[name].reason:
+                    # Else every event would touch, and have recorded, all that are blocked.
+                    self.deliver(name, Held(why))
                 continue
             self.deliver(name, Admitted())
             starting += 1
