@@ -98,6 +98,9 @@ def start(fleet: Fleet, names: Iterable[str], why: str, now: float) -> Turn:
         if isinstance(work.held_back.get(name), Stop):
             # A restart that is held back stays: it ends with the service up, as is asked here.
             del work.held_back[name]
+        if name not in asked and isinstance(work.units[name].phase, Completed):
+            # What it was needed for is done; a migration must not run at every start.
+            continue
         because = why if name in asked else f"{why} (needed by {_needed_by(fleet, name, asked)})"
         work.deliver(name, Start(because))
     return work.settle()
