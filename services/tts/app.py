@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from services.tts import audio, origin, speech_request
+from services.tts import origin, speech_request
+from services.tts.audio import WavFile
 from services.tts.engine import DEFAULT_VOICE, SAMPLE_RATE, VOICES
 from services.tts.speech_request import RequestError, SpeechRequest
 from services.tts.worker import (
@@ -191,21 +192,19 @@ def _speak(worker: Worker, asked: Order) -> Outcome:
 def _reply(
     asked: SpeechRequest, accented: str, pieces: tuple[Samples, ...], seconds: float
 ) -> Response:
-    samples = audio.join(pieces, SAMPLE_RATE, pause=PAUSE_SECONDS / asked.speed)
-    duration = samples.size / SAMPLE_RATE
-    g.spoken = f" characters={len(accented)} audio={duration:.2f}s voice={asked.voice}"
+    file = WavFile(pieces, SAMPLE_RATE, PAUSE_SECONDS / asked.speed)
+    g.spoken = f" characters={len(accented)} audio={file.seconds:.2f}s voice={asked.voice}"
     now = time.time()
     if asked.return_audio if asked.return_audio is not None else _accepts_audio():
-        response = Response(
-            audio.wav(audio.normalise(samples), SAMPLE_RATE), content_type="audio/wav"
-        )
+        response = Response(file.chunks(), content_type="audio/wav")
+        response.content_length = file.size
         response.headers["Content-Disposition"] = f"attachment; filename=tts_{int(now)}.wav"
         return response
     return jsonify(
         status="success",
         accented_text=accented,
         synthesis_time=round(seconds, 4),
-        audio_duration=round(duration, 4),
+        audio_duration=round(file.seconds, 4),
         sample_rate=SAMPLE_RATE,
         voice=asked.voice,
         fx=asked.effect,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from services.tts.engine import Samples
 
@@ -27,6 +28,8 @@ SILENCE: Final = 1e-3
 
 _EDGE_SECONDS: Final = 0.01
 _FRAME_SECONDS: Final = 0.046
+_HEADER_BYTES: Final = 44
+_BLOCK_SAMPLES: Final = 65_536
 _RIFF_LIMIT: Final = 0xFFFF_FFFF
 
 
@@ -41,26 +44,6 @@ def trim(samples: Samples, rate: int) -> Samples:
         return samples[:0]
     edge = round(_EDGE_SECONDS * rate)
     return samples[max(0, int(loud[0]) - edge) : int(loud[-1]) + 1 + edge]
-
-
-def join(pieces: Sequence[Samples], rate: int, *, pause: float) -> Samples:
-    """Puts sentences one after another with `pause` seconds of silence between them."""
-    gap = round(pause * rate)
-    total = sum(piece.size for piece in pieces) + gap * max(0, len(pieces) - 1)
-    joined = np.zeros(total, dtype=np.float32)
-    at = 0
-    for piece in pieces:
-        joined[at : at + piece.size] = piece
-        at += piece.size + gap
-    return joined
-
-
-def normalise(samples: Samples) -> Samples:
-    """Scales to a peak of PEAK; silence stays silence, because its noise is not speech."""
-    peak = _peak(samples)
-    if peak < SILENCE:
-        return samples
-    return samples * np.float32(PEAK / peak)
 
 
 def audible_seconds(samples: Samples, rate: int) -> float:
@@ -153,35 +136,72 @@ def _fit(samples: Samples, size: int) -> Samples:
     return np.concatenate((samples, np.zeros(size - samples.size, dtype=np.float32)))
 
 
-def _peak(samples: Samples) -> float:
-    # Two reductions instead of abs(): an hour of audio is not copied to be measured.
-    return max(float(samples.max()), -float(samples.min())) if samples.size else 0.0
+@dataclass(frozen=True, slots=True)
+class WavFile:
+    """Sentences as one RIFF/WAVE file: PCM, signed 16 bit little endian, mono, with true sizes.
 
-
-def wav(samples: Samples, rate: int) -> bytes:
-    """A RIFF/WAVE file: PCM, signed 16 bit little endian, mono, with true sizes.
-
-    Samples outside -1..1 are clipped. Raises ValueError beyond the 4 GiB that RIFF can name.
+    The loudest sample is brought to PEAK; silence stays silence, because its noise is not speech.
+    The file is encoded block by block while it is sent: an hour of audio in every intermediate form
+    at once took 3 GB.
     """
-    size = 2 * samples.size
-    if size + 36 > _RIFF_LIMIT:
-        raise ValueError(f"{size} bytes of audio do not fit in a RIFF file: send shorter text")
-    header = struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        b"RIFF",
-        36 + size,
-        b"WAVE",
-        b"fmt ",
-        16,
-        1,
-        1,
-        rate,
-        2 * rate,
-        2,
-        16,
-        b"data",
-        size,
-    )
-    scaled = np.clip(samples, -1.0, 1.0) * np.float32(32_767)
-    pcm: bytes = np.rint(scaled).astype("<i2").tobytes()
-    return header + pcm
+
+    pieces: tuple[Samples, ...]
+    rate: int
+    pause: float
+    """Silence between two pieces, in seconds."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of the audio."""
+        return self._count() / self.rate
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file. Raises ValueError beyond the 4 GiB that RIFF can name."""
+        size = _HEADER_BYTES + 2 * self._count()
+        if size - 8 > _RIFF_LIMIT:
+            raise ValueError(f"{size} bytes of audio do not fit in a RIFF file: send shorter text")
+        return size
+
+    def chunks(self) -> Iterator[bytes]:
+        """The file from its header on, in blocks of at most 128 KiB."""
+        yield self._header()
+        peak = max(map(_peak, self.pieces), default=0.0)
+        gain = np.float32(32_767 * (PEAK / peak if peak >= SILENCE else 1.0))
+        gap = bytes(2 * self._gap())
+        for index, piece in enumerate(self.pieces):
+            if index:
+                yield gap
+            for at in range(0, piece.size, _BLOCK_SAMPLES):
+                yield np.rint(piece[at : at + _BLOCK_SAMPLES] * gain).astype("<i2").tobytes()
+
+    def _header(self) -> bytes:
+        size = self.size
+        return struct.pack(
+            "<4sI4s4sIHHIIHH4sI",
+            b"RIFF",
+            size - 8,
+            b"WAVE",
+            b"fmt ",
+            16,
+            1,
+            1,
+            self.rate,
+            2 * self.rate,
+            2,
+            16,
+            b"data",
+            size - _HEADER_BYTES,
+        )
+
+    def _gap(self) -> int:
+        return round(self.pause * self.rate)
+
+    def _count(self) -> int:
+        pauses = self._gap() * max(0, len(self.pieces) - 1)
+        return sum(piece.size for piece in self.pieces) + pauses
+
+
+def _peak(samples: Samples) -> float:
+    # Two reductions instead of abs(): nothing is copied to be measured.
+    return max(float(samples.max()), -float(samples.min())) if samples.size else 0.0

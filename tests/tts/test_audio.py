@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from hypothesis import strategies as st
 from services.tts import audio
 from services.tts.engine import SAMPLE_RATE
 from tests.tts.doubles import pitch, tone
+
+if TYPE_CHECKING:
+    from services.tts.engine import Samples
 
 
 def test_robot_lowers_the_pitch_by_four_semitones_and_keeps_the_duration() -> None:
@@ -62,19 +66,6 @@ def test_robot_gives_the_exact_size_for_any_input(size: int, seed: int) -> None:
     assert audio.apply_effect(noise, SAMPLE_RATE, "robot").size == size
 
 
-def test_join_keeps_every_sample_and_puts_the_pause_between() -> None:
-    first, second = tone(0.2, 300.0), tone(0.1, 500.0)
-    joined = audio.join([first, second], SAMPLE_RATE, pause=0.25)
-    gap = round(0.25 * SAMPLE_RATE)
-    assert np.array_equal(joined[: first.size], first)
-    assert not joined[first.size : first.size + gap].any()
-    assert np.array_equal(joined[first.size + gap :], second)
-
-
-def test_join_of_nothing_is_empty() -> None:
-    assert audio.join([], SAMPLE_RATE, pause=0.25).size == 0
-
-
 def test_trim_takes_silence_off_the_ends_only() -> None:
     silence = np.zeros(SAMPLE_RATE, dtype=np.float32)
     word = np.ones(1000, dtype=np.float32)
@@ -88,18 +79,6 @@ def test_trim_of_silence_is_empty() -> None:
     assert audio.trim(np.zeros(500, dtype=np.float32), SAMPLE_RATE).size == 0
 
 
-@pytest.mark.parametrize("amplitude", [0.01, 0.5, 1.0, 3.0])
-def test_normalise_brings_the_peak_to_0_95(amplitude: float) -> None:
-    loud = audio.normalise(tone(0.2, 200.0, amplitude=amplitude))
-    assert float(np.abs(loud).max()) == pytest.approx(0.95, abs=1e-5)
-
-
-def test_normalise_leaves_silence_silent() -> None:
-    noise = np.full(100, 1e-5, dtype=np.float32)
-    assert np.array_equal(audio.normalise(noise), noise)
-    assert audio.normalise(noise[:0]).size == 0
-
-
 def test_audible_seconds_leaves_out_the_silent_edges() -> None:
     silence = np.zeros(SAMPLE_RATE, dtype=np.float32)
     word = np.full(SAMPLE_RATE // 2, 0.5, dtype=np.float32)
@@ -109,10 +88,60 @@ def test_audible_seconds_leaves_out_the_silent_edges() -> None:
     ) == pytest.approx(0.5, abs=0.001)
 
 
-@given(st.lists(st.floats(-2.0, 2.0, width=32), max_size=300))
-def test_wav_has_true_sizes_and_soundfile_reads_the_samples_back(values: list[float]) -> None:
-    samples = np.array(values, dtype=np.float32)
-    file = audio.wav(samples, SAMPLE_RATE)
+def encode(*pieces: Samples, pause: float = 0.25) -> bytes:
+    file = audio.WavFile(pieces, SAMPLE_RATE, pause)
+    encoded = b"".join(file.chunks())
+    assert len(encoded) == file.size
+    assert file.seconds == (len(encoded) - 44) / 2 / SAMPLE_RATE
+    return encoded
+
+
+def decode(encoded: bytes) -> Samples:
+    samples, rate = soundfile.read(io.BytesIO(encoded), dtype="float32")
+    assert rate == SAMPLE_RATE
+    decoded: Samples = samples
+    return decoded
+
+
+def test_a_file_keeps_every_sample_and_puts_the_pause_between() -> None:
+    # The second piece is longer than one block of the encoder.
+    first, second = tone(0.2, 300.0, amplitude=0.95), tone(4.0, 500.0, amplitude=0.3)
+    read = decode(encode(first, second))
+    gap = round(0.25 * SAMPLE_RATE)
+    assert read.size == first.size + gap + second.size
+    assert np.allclose(read[: first.size], first, atol=1e-3)
+    assert not read[first.size : first.size + gap].any()
+    assert np.allclose(read[first.size + gap :], second, atol=1e-3)
+
+
+@pytest.mark.parametrize("amplitude", [0.01, 0.5, 1.0, 3.0])
+def test_the_peak_of_a_file_is_0_95_and_its_sentences_keep_their_proportion(
+    amplitude: float,
+) -> None:
+    loud, quiet = tone(0.2, 200.0, amplitude=amplitude), tone(0.2, 200.0, amplitude=amplitude / 2)
+    read = decode(encode(loud, quiet, pause=0.0))
+    assert float(np.abs(read[: loud.size]).max()) == pytest.approx(0.95, abs=1e-3)
+    assert float(np.abs(read[loud.size :]).max()) == pytest.approx(0.475, abs=1e-3)
+
+
+def test_silence_is_not_made_loud() -> None:
+    noise = np.full(100, 1e-4, dtype=np.float32)
+    assert float(np.abs(decode(encode(noise))).max()) < 2e-4
+
+
+def test_a_file_beyond_riff_is_refused_before_anything_is_sent() -> None:
+    hour = np.broadcast_to(np.float32(0.5), 3600 * SAMPLE_RATE)
+    file = audio.WavFile((hour,) * 28, SAMPLE_RATE, 0.0)
+    with pytest.raises(ValueError, match="shorter text"):
+        _ = file.size
+    with pytest.raises(ValueError, match="shorter text"):
+        next(iter(file.chunks()))
+
+
+@given(st.lists(st.lists(st.floats(-2.0, 2.0, width=32), max_size=100), max_size=4))
+def test_a_file_has_true_sizes_and_soundfile_reads_it(values: list[list[float]]) -> None:
+    pieces = [np.array(piece, dtype=np.float32) for piece in values]
+    file = encode(*pieces, pause=0.001)
     riff, riff_size, kind = struct.unpack_from("<4sI4s", file)
     assert (riff, kind) == (b"RIFF", b"WAVE")
     assert riff_size == len(file) - 8
@@ -123,6 +152,7 @@ def test_wav_has_true_sizes_and_soundfile_reads_the_samples_back(values: list[fl
     assert (byte_rate, block, bits) == (2 * SAMPLE_RATE, 2, 16)
     data, data_size = struct.unpack_from("<4sI", file, 36)
     assert (data, data_size) == (b"data", len(file) - 44)
-    read, read_rate = soundfile.read(io.BytesIO(file), dtype="float32")
-    assert read_rate == SAMPLE_RATE
-    assert np.allclose(read, np.clip(samples, -1, 1), atol=1e-4)
+    read = decode(file)
+    peak = max((float(np.abs(piece).max()) for piece in pieces if piece.size), default=0.0)
+    if peak >= audio.SILENCE:
+        assert float(np.abs(read).max()) == pytest.approx(0.95, abs=1e-3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from itertools import combinations
 
 import numpy as np
@@ -67,8 +66,8 @@ def test_speed_divides_the_duration_and_keeps_the_pitch(engine: Espeak, speed: f
 
 def phonemes(engine: Espeak, sentence: str) -> str:
     """What the library makes of a sentence, phoneme input included, in IPA."""
-    library = engine._library
-    assert library is not None
+    assert engine._library is not None
+    library = engine._library.calls
     buffer = ctypes.create_string_buffer(_with_stress(library, sentence).encode())
     pointer = ctypes.c_char_p(ctypes.addressof(buffer))
     read: list[str] = []
@@ -126,14 +125,18 @@ def test_a_sentence_beyond_its_limit_is_stopped_and_the_next_is_spoken() -> None
     assert say(patient, SENTENCE).size > 2 * SAMPLE_RATE
 
 
+def test_two_engines_share_the_library_and_each_gets_its_own_samples(engine: Espeak) -> None:
+    other = Espeak()
+    other.load()
+    high = median_pitch(say(other, SENTENCE, voice="lada"))
+    low = median_pitch(say(engine, SENTENCE, voice="oleksa"))
+    again = median_pitch(say(other, SENTENCE, voice="lada"))
+    assert high > 2 * low
+    assert again == pytest.approx(high, rel=0.05)
+
+
 def test_another_device_is_explained() -> None:
     assert Espeak(device="auto").device_reason is None
     assert Espeak(device="cpu").device_reason is None
     assert "cuda was asked for" in str(Espeak(device="cuda").device_reason)
     assert Espeak(device="cuda").device == "cpu"
-
-
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(EngineError, match="pip install espeakng-loader"):
-        Espeak().load()

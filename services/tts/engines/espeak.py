@@ -7,6 +7,7 @@ process. It is GPL-3 and installed separately, so it is loaded only when asked f
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import time
 from dataclasses import dataclass
@@ -75,8 +76,7 @@ class Espeak:
         if device not in ("auto", "cpu"):
             self.device_reason = f"eSpeak NG runs on the CPU only; {device} was asked for"
         self._sentence_limit = sentence_limit
-        self._library: ctypes.CDLL | None = None
-        self._voice: str | None = None
+        self._library: _Library | None = None
         self._chunks: list[bytes] = []
         self._give_up_at = 0.0
         # ctypes frees a callback that nobody holds, and the library would then call freed memory.
@@ -84,36 +84,7 @@ class Espeak:
 
     def load(self) -> None:
         """Opens the library and its Ukrainian data; about 5 ms."""
-        if self._library is not None:
-            return
-        try:
-            import espeakng_loader
-        except ImportError as error:
-            raise EngineError(
-                "eSpeak NG is not installed: run `pip install espeakng-loader`"
-            ) from error
-        try:
-            data_path = str(espeakng_loader.get_data_path())
-            library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
-        except (OSError, RuntimeError) as error:
-            raise EngineError(
-                f"the eSpeak NG library does not load ({error}): "
-                "run `pip install --force-reinstall espeakng-loader`"
-            ) from error
-        _declare(library)
-        rate = library.espeak_Initialize(
-            _AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode(), _INITIALIZE_DONT_EXIT
-        )
-        if rate <= 0:
-            # The library keeps the path in a fixed buffer, so a very long one fails here too.
-            raise EngineError(
-                f"eSpeak NG does not start with its data in {data_path} (code {rate}); is the "
-                "folder complete, and its path shorter than 160 characters?"
-            )
-        if rate != SAMPLE_RATE:
-            raise EngineError(f"eSpeak NG speaks at {rate} Hz, {SAMPLE_RATE} Hz are promised")
-        library.espeak_SetSynthCallback(self._callback)
-        self._library = library
+        self._library = _open()
 
     def synthesise(self, sentence: str, *, voice: str, speed: float) -> Samples:
         """Speaks one sentence; see Engine. Stopped with an EngineError after `sentence_limit`."""
@@ -122,13 +93,15 @@ class Espeak:
         library = self._library
         if library is None:
             raise EngineError("eSpeak NG is not loaded")
-        self._select(library, voice)
+        calls = library.calls
+        calls.espeak_SetSynthCallback(self._callback)
+        _select(library, voice)
         native = min(max(speed, _MIN_NATIVE_SPEED), _MAX_NATIVE_SPEED)
-        library.espeak_SetParameter(_RATE, round(_BASE_RATE * native), 0)
-        text = _with_stress(library, sentence).encode() + b"\0"
+        calls.espeak_SetParameter(_RATE, round(_BASE_RATE * native), 0)
+        text = _with_stress(calls, sentence).encode() + b"\0"
         self._chunks.clear()
         self._give_up_at = time.monotonic() + self._sentence_limit
-        code = library.espeak_Synth(
+        code = calls.espeak_Synth(
             text, len(text), 0, _POS_CHARACTER, 0, _CHARS_UTF8 | _PHONEMES, None, None
         )
         pcm = b"".join(self._chunks)
@@ -145,26 +118,70 @@ class Espeak:
             samples = stretch(samples, SAMPLE_RATE, native / speed)
         return samples
 
-    def _select(self, library: ctypes.CDLL, voice: str) -> None:
-        if voice == self._voice:
-            return
-        timbre = _TIMBRES[voice]
-        name = f"uk+{timbre.variant}"
-        self._voice = None
-        if library.espeak_SetVoiceByName(name.encode()) != 0:
-            raise EngineError(
-                f"eSpeak NG has no voice {name}: "
-                "run `pip install --force-reinstall espeakng-loader`"
-            )
-        library.espeak_SetParameter(_VOLUME, timbre.volume, 0)
-        self._voice = voice
-
     def _receive(self, wave: int | None, count: int, events: int | None) -> int:
         """Called by the library with each stretch of samples; 1 tells it to stop."""
         del events
         if wave and count > 0:
             self._chunks.append(ctypes.string_at(wave, 2 * count))
         return int(time.monotonic() >= self._give_up_at)
+
+
+@dataclass(slots=True)
+class _Library:
+    """The loaded library and the voice that is selected in it, which is its state and not ours."""
+
+    calls: ctypes.CDLL
+    voice: str | None = None
+
+
+@functools.cache
+def _open() -> _Library:
+    """Loads and initialises the library, once in a process.
+
+    A second espeak_Initialize frees phoneme data that the library still reads (seen with valgrind,
+    and as a crash now and then). A failure is not kept: the next call tries again.
+    """
+    try:
+        import espeakng_loader
+    except ImportError as error:
+        raise EngineError(
+            "eSpeak NG is not installed: run `pip install espeakng-loader`"
+        ) from error
+    try:
+        data_path = str(espeakng_loader.get_data_path())
+        library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
+    except (OSError, RuntimeError) as error:
+        raise EngineError(
+            f"the eSpeak NG library does not load ({error}): "
+            "run `pip install --force-reinstall espeakng-loader`"
+        ) from error
+    _declare(library)
+    rate = library.espeak_Initialize(
+        _AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode(), _INITIALIZE_DONT_EXIT
+    )
+    if rate <= 0:
+        # The library keeps the path in a fixed buffer, so a very long one fails here too.
+        raise EngineError(
+            f"eSpeak NG does not start with its data in {data_path} (code {rate}); is the "
+            "folder complete, and its path shorter than 160 characters?"
+        )
+    if rate != SAMPLE_RATE:
+        raise EngineError(f"eSpeak NG speaks at {rate} Hz, {SAMPLE_RATE} Hz are promised")
+    return _Library(library)
+
+
+def _select(library: _Library, voice: str) -> None:
+    if voice == library.voice:
+        return
+    timbre = _TIMBRES[voice]
+    name = f"uk+{timbre.variant}"
+    library.voice = None
+    if library.calls.espeak_SetVoiceByName(name.encode()) != 0:
+        raise EngineError(
+            f"eSpeak NG has no voice {name}: run `pip install --force-reinstall espeakng-loader`"
+        )
+    library.calls.espeak_SetParameter(_VOLUME, timbre.volume, 0)
+    library.voice = voice
 
 
 def _declare(library: ctypes.CDLL) -> None:
