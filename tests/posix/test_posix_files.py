@@ -169,6 +169,24 @@ def test_lock_is_not_taken_through_a_link_nor_on_a_removed_file(tmp_path: Path) 
     removed.release()
 
 
+def test_file_that_is_removed_while_it_is_being_locked_is_not_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    real = fcntl.flock
+
+    def tidied_up(fd: int, operation: int) -> None:
+        monkeypatch.undo()
+        path.unlink()
+        real(fd, operation)
+
+    monkeypatch.setattr("supervisor.posix.lock.fcntl.flock", tidied_up)
+    lock = DaemonLock.acquire(str(path))
+    with pytest.raises(LockHeldError):
+        DaemonLock.acquire(str(path))
+    lock.release()
+
+
 def test_state_directory_is_made_private(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "state"
     private_directory(str(path))

@@ -98,6 +98,17 @@ if sys.platform == "linux":
         stage.reap(wiped.pid)
         assert environment(wiped.pid) is None
 
+    def test_exec_that_ends_between_two_looks_does_not_wipe_an_environment(
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        from supervisor.posix import linux
+
+        # What was seen once in a thousand on a real system: empty, then no exec under way.
+        blocks = iter([b"", b"A=1\0"])
+        monkeypatch.setattr(linux, "_read", lambda *_: next(blocks))
+        monkeypatch.setattr(linux, "is_executing", lambda _: False)
+        assert environment(1) == {"A": "1"}
+
     def test_environment_block_with_junk_in_it() -> None:
         assert parse_environment(b"A=1\0title\0B==x\0\0") == {"A": "1", "B": "=x"}
 

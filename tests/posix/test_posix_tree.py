@@ -312,6 +312,13 @@ def test_daemon_started_from_a_service_spares_itself_and_its_own() -> None:
     assert found(rows, marks) == [400, 401]
 
 
+def test_next_daemon_started_from_a_service_it_adopts_spares_itself() -> None:
+    me = row(ME, 1, started=9000)
+    marks = {ME: MINE, 300: MINE}
+    rows = [me, row(300, 1), row(400, ME, started=9001)]
+    assert found(rows, marks, ours=False, orphans_are_ours=False) == [300]
+
+
 def test_zombies_are_no_survivors_but_their_children_are() -> None:
     rows = [
         Row(200, ME, 200, 200, "Z", 5000, 0.0, 0, "name"),
