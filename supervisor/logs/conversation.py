@@ -1,0 +1,114 @@
+"""One control connection of the sink: lines in, lines out, and the file descriptors beside them.
+
+Kept true: whatever a peer sends or fails to read costs it at most this connection; input, output
+and descriptors in waiting are bounded, and no descriptor is left open that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import socket
+
+LONGEST_LINE = 64 * 1024
+MOST_DESCRIPTORS = 128
+LARGEST_BACKLOG = 256 * 1024
+_SPACE = socket.CMSG_SPACE(MOST_DESCRIPTORS * array.array("i").itemsize)
+
+
+class PeerError(Exception):
+    """The connection cannot go on: the peer left, or broke a bound."""
+
+
+class Conversation:
+    """Framing and bounds; what a line means is the sink's affair."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Take over a connected Unix stream socket."""
+        connection.setblocking(False)
+        self._socket = connection
+        self._input = bytearray()
+        self._descriptors: list[int] = []
+        self._output: list[tuple[bytes, tuple[int, ...]]] = []
+
+    def fileno(self) -> int:
+        """Return the descriptor to select on."""
+        return self._socket.fileno()
+
+    @property
+    def has_output(self) -> bool:
+        """True while replies wait for the peer to read."""
+        return bool(self._output)
+
+    def close(self) -> None:
+        """Close the socket and every descriptor that came and was not claimed."""
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
+        for _, descriptors in self._output:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._output.clear()
+        self._socket.close()
+
+    def receive(self) -> list[bytes]:
+        """Return the complete lines that came, without their newline; PeerError at the end."""
+        try:
+            data, ancillary, flags, _ = self._socket.recvmsg(LONGEST_LINE, _SPACE)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise PeerError(str(error)) from error
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                received = array.array("i")
+                received.frombytes(content[: len(content) - len(content) % received.itemsize])
+                for descriptor in received:
+                    os.set_inheritable(descriptor, False)
+                self._descriptors.extend(received)
+        if flags & socket.MSG_CTRUNC or len(self._descriptors) > MOST_DESCRIPTORS:
+            raise PeerError(f"more than {MOST_DESCRIPTORS} file descriptors at once")
+        if not data:
+            raise PeerError("closed")
+        *lines, rest = (bytes(self._input) + data).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            raise PeerError(f"a request is longer than {LONGEST_LINE} bytes")
+        self._input = bytearray(rest)
+        return lines
+
+    def claim(self, count: int) -> list[int]:
+        """Return the next `count` descriptors, now the caller's; ValueError if fewer came."""
+        if count > len(self._descriptors):
+            raise ValueError(f"{count} file descriptors named, {len(self._descriptors)} came")
+        claimed = self._descriptors[:count]
+        del self._descriptors[:count]
+        return claimed
+
+    def send(self, line: bytes, descriptors: tuple[int, ...] = ()) -> None:
+        """Send one line with copies of `descriptors`, now or when the peer reads; PeerError."""
+        self._output.append((line + b"\n", tuple(os.dup(one) for one in descriptors)))
+        if sum(len(waiting) for waiting, _ in self._output) > LARGEST_BACKLOG:
+            raise PeerError("the peer does not read its replies")
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the peer has room for; PeerError when it is gone."""
+        while self._output:
+            data, descriptors = self._output[0]
+            try:
+                if descriptors:
+                    sent = socket.send_fds(self._socket, [data], list(descriptors))
+                else:
+                    sent = self._socket.send(data)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise PeerError(str(error)) from error
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+            # The descriptors travel with the first byte; the rest of the line goes without.
+            self._output[0] = (data[sent:], ())
+            if sent == len(data):
+                del self._output[0]

@@ -1,0 +1,80 @@
+"""The FIFO of one service and the log it runs into.
+
+Kept true: the sink reads through a description of its own, opened by path, so what is in the FIFO
+stays there as long as service, daemon or sink holds it, and its end means that no writer is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from supervisor.logs.transfer import waiting_bytes
+
+if TYPE_CHECKING:
+    from supervisor.logs.logfile import LogFile
+
+TURN = 1024 * 1024
+"""Most bytes of one FIFO before the others, and the control connections, have their turn."""
+LARGE_PIPE = 1024 * 1024
+BUSY = 32 * 1024
+MOST_LARGE_PIPES = 16
+"""More would use up pipe-user-pages-soft (64 MiB a user), after which every new pipe of the user,
+ours or not, is 8 KiB small (pipe(7))."""
+
+
+class Inlet:
+    """Drains one FIFO into one log."""
+
+    def __init__(self, name: str, path: str, log: LogFile) -> None:
+        """Open the FIFO at `path` for reading; OSError when it is missing or no FIFO."""
+        self.name = name
+        self.log = log
+        self.large = False
+        self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        found = os.fstat(self.fd)
+        self.identity = (found.st_dev, found.st_ino)
+        if not stat.S_ISFIFO(found.st_mode):
+            os.close(self.fd)
+            raise OSError(f"{path} is not a FIFO")
+
+    def close(self) -> None:
+        """Close the reading end; what is still in it stays for the next reader."""
+        os.close(self.fd)
+
+    def enlarge(self) -> bool:
+        """Make the pipe hold more, where the system allows it; True if it now does."""
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, LARGE_PIPE)
+                self.large = True
+        return self.large
+
+    def pump(self) -> tuple[int, bool]:
+        """Move up to one turn of bytes; return how many, and whether the FIFO is at its end."""
+        moved = 0
+        while moved < TURN:
+            try:
+                step = self.log.take(self.fd, TURN - moved)
+            except BlockingIOError:
+                return moved, False
+            if step == 0:
+                return moved, True
+            moved += step
+        return moved, False
+
+    def drain(self) -> None:
+        """Move what is in the FIFO now, and not what comes meanwhile: a flood has no end."""
+        left = waiting_bytes(self.fd)
+        while left > 0:
+            try:
+                step = self.log.take(self.fd, left)
+            except BlockingIOError:
+                return
+            if step == 0:
+                return
+            left -= step

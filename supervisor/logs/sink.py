@@ -1,0 +1,438 @@
+"""The sink: the one process that reads what services print, writes their logs and rotates them.
+
+    python -m supervisor.logs.sink STATE_DIR
+
+Kept true:
+- Nothing is lost or doubled by the death of any process, SIGKILL of the sink included: see
+  `supervisor.logs.transfer` for why, and for what remains on systems without splice(2).
+- One sink for one state folder (flock on `sink.lock`), so that rename is safe.
+- No service can starve another or the control socket: one turn each (`inlet.TURN`).
+- It sleeps without a timeout unless a log is broken or its own end is near.
+
+SIGTERM, SIGINT and SIGHUP are ignored on purpose: a logout or a stray `kill` must not lose the last
+lines of services that still run. It ends by `quit`, or by itself when nobody can need it any more:
+no control connection, every FIFO at its end, nothing in the descriptor store, for `GRACE` seconds.
+
+Control, on the Unix socket `STATE_DIR/sink.sock`: one JSON object a line, answered by one in order.
+Replies are `{"ok": true, ...}` or `{"ok": false, "error": "..."}`. `op` is one of
+  attach  name fifo log max_size keep compress   begin, or change fifo, log or policy; an error
+          with `attached` true means that it is drained, and lost until the log can be written
+  mark    name text                drain, end a partial line, write a line of our own
+  flush   name                     drain; then all that was printed before is in the log
+  detach  name                     drain, close, forget
+  stats                            counts for each name
+  store   name, 1..n descriptors beside it, `count` of them
+  fetch                            names, and the descriptors in the same order
+  forget  name                     close the stored descriptors of this name
+  quit                             drain everything, finish compressing, exit 0
+Its own trouble goes to `STATE_DIR/sink.log`, at most twice `LARGEST_OWN_LOG`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from supervisor.logs.compression import Compressor
+from supervisor.logs.conversation import MOST_DESCRIPTORS, Conversation, PeerError
+from supervisor.logs.inlet import BUSY, MOST_LARGE_PIPES, Inlet
+from supervisor.logs.logfile import LogFile, Policy, mark_line
+from supervisor.logs.transfer import finish_interrupted, open_mover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+GRACE = 5.0
+PACKING_TIME = 10.0
+"""Seconds that the end waits for gzip; what is left then is done after the next attach."""
+MOST_INLETS = 2000
+MOST_CONVERSATIONS = 16
+LARGEST_OWN_LOG = 128 * 1024
+
+Reply = dict[str, object]
+
+
+class RequestError(ValueError):
+    """A request cannot be understood or done; the text says why."""
+
+
+def _text(request: Mapping[str, object], field: str) -> str:
+    found = request.get(field)
+    if not isinstance(found, str) or not found or "\0" in found:
+        raise RequestError(f"{field} must be a non-empty string")
+    return found
+
+
+def _number(request: Mapping[str, object], field: str) -> int:
+    found = request.get(field)
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise RequestError(f"{field} must be a whole number")
+    return found
+
+
+def _policy(request: Mapping[str, object]) -> Policy:
+    compress = request.get("compress")
+    if not isinstance(compress, bool):
+        raise RequestError("compress must be true or false")
+    policy = Policy(_number(request, "max_size"), _number(request, "keep"), compress)
+    problem = policy.problem()
+    if problem is not None:
+        raise RequestError(problem)
+    return policy
+
+
+class Sink:
+    """All that the sink holds, and its loop."""
+
+    def __init__(self, state: str) -> None:
+        """Take the state folder; BlockingIOError when it is taken, OSError when unusable."""
+        self._state = state
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._lock = os.open(os.path.join(state, "sink.lock"), flags, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise
+        self._inlets: dict[str, Inlet] = {}
+        self._broken: set[LogFile] = set()
+        self._conversations: set[Conversation] = set()
+        self._stored: list[tuple[str, int]] = []
+        self._quitting = False
+        self._alone_since: float | None = None
+        self._operations: dict[str, Callable[[Conversation, Mapping[str, object]], Reply]] = {
+            "attach": self._attach,
+            "mark": self._mark,
+            "flush": self._flush,
+            "detach": self._detach,
+            "stats": self._stats,
+            "store": self._store,
+            "forget": self._forget,
+            "quit": self._quit,
+        }
+        journal = os.path.join(state, "sink.journal")
+        try:
+            finish_interrupted(journal)
+        except OSError as error:
+            self.complain(f"what the last sink had read could not be written: {error}")
+        self._mover = open_mover(journal)
+        self._compressor = Compressor(self.complain)
+        self._listener = self._listen()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ, self._listener)
+        self._selector.register(self._compressor.wake_fd, selectors.EVENT_READ, self._compressor)
+
+    def complain(self, text: str) -> None:
+        """Write a line to the sink's own log; never raises."""
+        path = os.path.join(self._state, "sink.log")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        with contextlib.suppress(OSError):
+            fd = os.open(path, flags, 0o600)
+            try:
+                os.write(fd, mark_line(f"sink: {text}", time.time()))
+                if os.fstat(fd).st_size > LARGEST_OWN_LOG:
+                    os.rename(path, path + ".1")
+            finally:
+                os.close(fd)
+
+    def run(self) -> None:
+        """Serve until `quit` or until nobody can need the sink any more."""
+        while not self._quitting:
+            for key, events in self._selector.select(self._timeout()):
+                # An earlier event of the same round may have closed this one.
+                if key.fd not in self._selector.get_map():
+                    continue
+                match key.data:
+                    case Inlet() as inlet:
+                        self._pump(inlet)
+                    case Conversation() as conversation:
+                        self._converse(conversation, events)
+                    case Compressor() as compressor:
+                        compressor.collect()
+                    case _:
+                        self._accept()
+            self._recover_broken()
+            if self._nobody_left():
+                break
+        self._finish()
+
+    def _listen(self) -> socket.socket:
+        path = os.path.join(self._state, "sink.sock")
+        # Whoever holds the lock owns the name. Bound elsewhere first: nobody can find it before
+        # it listens, or with the rights that the shell's umask would give it.
+        fresh = os.path.join(self._state, "sink.new")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fresh)
+        mask = os.umask(0o077)
+        try:
+            listener.bind(fresh)
+        finally:
+            os.umask(mask)
+        listener.listen(MOST_CONVERSATIONS)
+        listener.setblocking(False)
+        os.rename(fresh, path)
+        return listener
+
+    def _timeout(self) -> float | None:
+        due = [at for log in self._broken if (at := log.retry_at) is not None]
+        if self._alone_since is not None:
+            due.append(self._alone_since + GRACE)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _nobody_left(self) -> bool:
+        # Besides FIFOs and conversations, the listener and the compressor are registered.
+        if self._stored or len(self._selector.get_map()) > 2:
+            self._alone_since = None
+            return False
+        now = time.monotonic()
+        if self._alone_since is None:
+            self._alone_since = now
+        return now >= self._alone_since + GRACE
+
+    def _recover_broken(self) -> None:
+        now = time.monotonic()
+        for log in list(self._broken):
+            at = log.retry_at
+            if at is not None and at <= now:
+                log.recover()
+            if not log.broken:
+                self._broken.discard(log)
+
+    def _finish(self) -> None:
+        for inlet in self._inlets.values():
+            inlet.drain()
+        deadline = time.monotonic() + PACKING_TIME
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._compressor.wake_fd, selectors.EVENT_READ)
+            while not self._compressor.idle:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    break
+                self._compressor.collect()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._state, "sink.sock"))
+        for conversation in self._conversations:
+            conversation.close()
+
+    # Inlets
+
+    def _reads(self, inlet: Inlet) -> bool:
+        return inlet.fd in self._selector.get_map()
+
+    def _pump(self, inlet: Inlet) -> None:
+        moved, ended = inlet.pump()
+        if ended:
+            # A FIFO without writers is "readable" for ever; the next attach takes it up again.
+            self._selector.unregister(inlet.fd)
+        if inlet.log.broken:
+            self._broken.add(inlet.log)
+        if moved >= BUSY and not inlet.large:
+            large = sum(other.large for other in self._inlets.values())
+            if large < MOST_LARGE_PIPES:
+                inlet.enlarge()
+
+    def _inlet(self, request: Mapping[str, object]) -> Inlet:
+        name = _text(request, "name")
+        if name not in self._inlets:
+            raise RequestError(f"{name!r} is not attached")
+        return self._inlets[name]
+
+    def _attach(self, _: Conversation, request: Mapping[str, object]) -> Reply:
+        name, fifo, path = (_text(request, field) for field in ("name", "fifo", "log"))
+        policy = _policy(request)
+        if not os.path.isabs(path) or path.endswith("/"):
+            raise RequestError(f"log must be an absolute path of a file, not {path!r}")
+        for other in self._inlets.values():
+            if other.name != name and other.log.path == path:
+                raise RequestError(f"{path} is the log of {other.name!r} already")
+        old = self._inlets.get(name)
+        if old is None and len(self._inlets) >= MOST_INLETS:
+            raise RequestError(f"more than {MOST_INLETS} services")
+        log = old.log if old is not None and old.log.path == path else None
+        if log is None:
+            log = LogFile(path, policy, self._mover, self._compressor.put_forward)
+        log.policy = policy
+        try:
+            inlet = Inlet(name, fifo, log)
+        except OSError:
+            if old is None or old.log is not log:
+                log.close()
+            raise
+        if old is not None:
+            old.drain()
+            if old.identity == inlet.identity:
+                inlet.large = old.large
+            self._drop(old, keep_log=log)
+        self._inlets[name] = inlet
+        self._selector.register(inlet.fd, selectors.EVENT_READ, inlet)
+        if log.broken:
+            self._broken.add(log)
+            error = f"output is thrown away until the log can be written: {log.error}"
+            return {"ok": False, "attached": True, "error": error}
+        log.repair()
+        self._compressor.put_forward(log)
+        return {"ok": True}
+
+    def _drop(self, inlet: Inlet, keep_log: LogFile | None) -> None:
+        if self._reads(inlet):
+            self._selector.unregister(inlet.fd)
+        inlet.close()
+        if inlet.log is not keep_log:
+            self._compressor.withdraw(inlet.log)
+            self._broken.discard(inlet.log)
+            inlet.log.close()
+
+    def _mark(self, _: Conversation, request: Mapping[str, object]) -> Reply:
+        inlet = self._inlet(request)
+        text = _text(request, "text")
+        inlet.drain()
+        problem = inlet.log.mark(text)
+        if problem is not None:
+            raise RequestError(problem)
+        return {"ok": True}
+
+    def _flush(self, _: Conversation, request: Mapping[str, object]) -> Reply:
+        inlet = self._inlet(request)
+        inlet.drain()
+        return {"ok": True, "size": inlet.log.size}
+
+    def _detach(self, _: Conversation, request: Mapping[str, object]) -> Reply:
+        inlet = self._inlet(request)
+        inlet.drain()
+        del self._inlets[inlet.name]
+        self._drop(inlet, keep_log=None)
+        return {"ok": True}
+
+    def _stats(self, _: Conversation, request: Mapping[str, object]) -> Reply:
+        del request
+        return {
+            "ok": True,
+            "logs": {
+                inlet.name: {
+                    "bytes": inlet.log.totals.bytes,
+                    "lines": inlet.log.totals.lines,
+                    "lost_bytes": inlet.log.totals.lost_bytes,
+                    "lost_lines": inlet.log.totals.lost_lines,
+                    "rotations": inlet.log.totals.rotations,
+                    "size": inlet.log.size,
+                    "error": inlet.log.error or inlet.log.rotation_error,
+                }
+                for inlet in self._inlets.values()
+            },
+        }
+
+    # The descriptor store
+
+    def _store(self, conversation: Conversation, request: Mapping[str, object]) -> Reply:
+        count = _number(request, "count")
+        if count < 1:
+            raise RequestError("count must be the number of descriptors sent, at least 1")
+        descriptors = conversation.claim(count)
+        try:
+            name = _text(request, "name")
+            if len(self._stored) + count > MOST_DESCRIPTORS:
+                raise RequestError(f"the store holds at most {MOST_DESCRIPTORS} descriptors")
+        except RequestError:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+        self._stored.extend((name, descriptor) for descriptor in descriptors)
+        return {"ok": True}
+
+    def _forget(self, _: Conversation, request: Mapping[str, object]) -> Reply:
+        name = _text(request, "name")
+        for stored, descriptor in self._stored:
+            if stored == name:
+                os.close(descriptor)
+        self._stored = [entry for entry in self._stored if entry[0] != name]
+        return {"ok": True}
+
+    def _quit(self, _: Conversation, request: Mapping[str, object]) -> Reply:
+        del request
+        for inlet in self._inlets.values():
+            inlet.drain()
+        self._quitting = True
+        return {"ok": True}
+
+    # Conversations
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        if len(self._conversations) >= MOST_CONVERSATIONS:
+            connection.close()
+            return
+        conversation = Conversation(connection)
+        self._conversations.add(conversation)
+        self._selector.register(conversation, selectors.EVENT_READ, conversation)
+
+    def _converse(self, conversation: Conversation, events: int) -> None:
+        try:
+            if events & selectors.EVENT_WRITE:
+                conversation.flush()
+            if events & selectors.EVENT_READ:
+                for line in conversation.receive():
+                    self._answer(conversation, line)
+        except PeerError as error:
+            if str(error) != "closed":
+                self.complain(f"control connection closed: {error}")
+            self._selector.unregister(conversation)
+            self._conversations.discard(conversation)
+            conversation.close()
+            return
+        wanted = selectors.EVENT_READ
+        if conversation.has_output:
+            wanted |= selectors.EVENT_WRITE
+        self._selector.modify(conversation, wanted, conversation)
+
+    def _answer(self, conversation: Conversation, line: bytes) -> None:
+        descriptors: tuple[int, ...] = ()
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict):
+                raise RequestError("a request is a JSON object")
+            op = request.get("op")
+            if op == "fetch":
+                reply: Reply = {"ok": True, "names": [name for name, _ in self._stored]}
+                descriptors = tuple(descriptor for _, descriptor in self._stored)
+            elif isinstance(op, str) and op in self._operations:
+                reply = self._operations[op](conversation, request)
+            else:
+                known = ", ".join([*self._operations, "fetch"])
+                raise RequestError(f"op must be one of: {known}")
+        except (ValueError, OSError, RecursionError) as error:
+            reply = {"ok": False, "error": str(error) or type(error).__name__}
+        conversation.send(json.dumps(reply).encode(), descriptors)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the sink for the state folder named on the command line; return the exit code."""
+    if len(arguments) != 1:
+        print("usage: python -m supervisor.logs.sink STATE_DIR", file=sys.stderr)
+        return 2
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        sink = Sink(arguments[0])
+    except BlockingIOError:
+        print(f"another sink serves {arguments[0]} already", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"the sink cannot start: {error}", file=sys.stderr)
+        return 1
+    sink.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

