@@ -1,0 +1,64 @@
+"""`validate`, `schema`, `version` and `run`: the YAML, and the daemon in the foreground."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from supervisor import __version__
+from supervisor.cli import wording
+from supervisor.cli.arguments import Invocation
+from supervisor.cli.connection import short_path
+from supervisor.cli.exits import ExitStatus
+from supervisor.config.discovery import find_config
+from supervisor.config.loader import load
+from supervisor.config.problems import ConfigError
+
+
+def _file(call: Invocation) -> str:
+    named = call.file or call.config
+    return os.path.abspath(named) if named else str(find_config(os.getcwd(), os.environ))
+
+
+def validate(call: Invocation) -> int:
+    """Check the YAML and print every error."""
+    file = _file(call)
+    try:
+        spec = load(file)
+    except ConfigError as error:
+        if not call.json:
+            raise
+        problems = [asdict(problem) for problem in error.problems]
+        print(json.dumps({"ok": False, "problems": problems}, ensure_ascii=False, indent=2))
+        return ExitStatus.USAGE
+    names = [service.name for service in spec.services]
+    if call.json:
+        print(json.dumps({"ok": True, "services": names}, ensure_ascii=False, indent=2))
+    else:
+        off = sum(not service.enabled for service in spec.services)
+        disabled = f" ({off} disabled)" if off else ""
+        print(f"{short_path(file)}: ok, {wording.count(len(names), 'service')}{disabled}")
+    return ExitStatus.AS_ASKED
+
+
+def schema(_call: Invocation) -> int:
+    """Print the JSON Schema of the YAML."""
+    from supervisor.config import schema as json_schema
+
+    print(json.dumps(json_schema(), ensure_ascii=False, indent=2))
+    return ExitStatus.AS_ASKED
+
+
+def version(_call: Invocation) -> int:
+    """Print the version."""
+    print(f"atlasctl {__version__} (Python {sys.version.split()[0]})")
+    return ExitStatus.AS_ASKED
+
+
+def run(call: Invocation) -> int:
+    """Be the daemon until told to stop."""
+    # Only here: the daemon must stay small, and the client fast, without each other's imports.
+    from supervisor.daemon import run as supervise
+
+    return supervise(Path(call.system().config))

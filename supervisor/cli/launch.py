@@ -1,0 +1,186 @@
+"""Starting the daemon in the background, in a session of its own, and knowing that it answers.
+
+The daemon's own lock decides which of two that start at once lives; the loser's launcher joins the
+winner. Nothing here ever starts a second one beside a daemon that answers.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from supervisor.cli.connection import System, fleet_status
+from supervisor.cli.exits import CommandError, ExitStatus
+from supervisor.control.client import ControlError, DaemonNotRunning
+from supervisor.control.messages import FleetStatus
+from supervisor.core.spec import FleetSpec
+from supervisor.posix.lock import lock_holder
+from supervisor.posix.spawn import Command, SpawnError, spawn
+from supervisor.posix.state import UnsafePathError, private_directory
+
+START_TIMEOUT = 15.0
+"""Seconds until a new daemon must answer; it takes about 0.4 on an idle machine."""
+POLL = 0.03
+LOG_NAME = "daemon.log"
+LOG_MAX = 1024 * 1024
+"""Bytes of the daemon's own output that may be there before a start; the older half goes then."""
+_SHOWN_LINES = 10
+_SHOWN_BYTES = 16 * 1024
+
+
+def running(system: System) -> FleetStatus | None:
+    """Return the state of the daemon that answers, or None. Raises ControlError."""
+    try:
+        return fleet_status(system.client())
+    except DaemonNotRunning:
+        return None
+
+
+def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> FleetStatus:
+    """Start a daemon, or join one that is just starting, and return its first answer.
+
+    Raises CommandError with what the daemon said if it ends, or does not answer in
+    `START_TIMEOUT` seconds.
+    """
+    log = os.path.join(spec.state_dir, LOG_NAME)
+    lock = os.path.join(spec.state_dir, "lock")
+    began = time.monotonic()
+    said_before = _size(log)
+    pid: int | None = None
+    ended: str | None = None
+    lost_race = False
+    while True:
+        fleet = _answer(system)
+        if fleet is not None:
+            return fleet
+        holder = lock_holder(lock)
+        if pid is not None and ended is None:
+            ended = _ending(pid)
+        if holder is not None:
+            # Another is starting, and is joined, or is ending, and is waited for.
+            lost_race = ended is not None
+        elif pid is None or lost_race:
+            pid, said_before = _start(system, spec, log)
+            ended, lost_race = None, False
+        elif ended is not None:
+            raise CommandError(
+                ExitStatus.NOT_REACHED,
+                f"the supervisor {ended} before it answered",
+                what_it_said(log, said_before),
+            )
+        elapsed = time.monotonic() - began
+        if elapsed > START_TIMEOUT:
+            who = lock_holder(lock) or pid
+            raise CommandError(
+                ExitStatus.NOT_REACHED,
+                f"the supervisor (pid {who}) does not answer after {START_TIMEOUT:g} s",
+                what_it_said(log, said_before),
+            )
+        tell(f"starting the supervisor, {elapsed:.1f} s")
+        time.sleep(POLL)
+
+
+def wait_until_gone(system: System, pid: int, deadline: float) -> bool:
+    """Return True when the daemon `pid` has let go of its lock; False at the deadline."""
+    lock = os.path.join(system.state_dir, "lock")
+    while lock_holder(lock) == pid:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL)
+    return True
+
+
+def _answer(system: System) -> FleetStatus | None:
+    try:
+        return fleet_status(system.client(timeout=1.0))
+    except (DaemonNotRunning, ControlError):
+        return None  # not yet; the deadline of the caller bounds this
+
+
+def _start(system: System, spec: FleetSpec, log: str) -> tuple[int, int]:
+    """Return the pid of the new daemon and how long its log was before."""
+    try:
+        private_directory(spec.state_dir)
+        cut_to_half(log, LOG_MAX)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        output = os.open(log, flags, 0o600)
+    except UnsafePathError as error:
+        raise CommandError(ExitStatus.NOT_REACHED, str(error)) from None
+    except OSError as error:
+        raise CommandError(
+            ExitStatus.NOT_REACHED,
+            f"cannot write {log}: {error.strerror}",
+            "free some space, or make the folder writable",
+        ) from None
+    try:
+        command = Command(
+            # -P: a folder called `supervisor` in the root of the system must not be taken for us.
+            argv=(sys.executable, "-P", "-m", "supervisor.cli", "-c", system.config, "run"),
+            env=_environment(),
+            cwd=spec.root,
+            output_fd=output,
+        )
+        return spawn(command), os.fstat(output).st_size
+    except SpawnError as error:
+        raise CommandError(
+            ExitStatus.NOT_REACHED, f"cannot start the supervisor: {error.why}"
+        ) from None
+    finally:
+        os.close(output)
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment, with which the child finds this package in a bare checkout too."""
+    env = dict(os.environ)
+    holder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if os.path.basename(holder) not in ("site-packages", "dist-packages"):
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (holder, env.get("PYTHONPATH"))))
+    return env
+
+
+def cut_to_half(path: str, limit: int) -> None:
+    """Keep only the last half of a file that has grown beyond `limit` bytes, from a line's start.
+
+    For a file that nobody writes to now. Raises OSError.
+    """
+    if _size(path) <= limit:
+        return
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    fresh = f"{path}.new"
+    with open(path, "rb") as file, open(os.open(fresh, flags, 0o600), "wb") as kept:
+        file.seek(-(limit // 2), os.SEEK_END)
+        file.readline(limit)
+        kept.write(file.read(limit))
+    os.replace(fresh, path)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _ending(pid: int) -> str | None:
+    """Return how our child ended, in words, or None while it lives."""
+    try:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return "ended"
+    if ended == 0:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return f"ended with code {code}" if code >= 0 else f"was killed by signal {-code}"
+
+
+def what_it_said(log: str, since: int = 0) -> str:
+    """Return the last lines that were added to the log after byte `since`."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(since, _size(log) - _SHOWN_BYTES))
+            said = file.read(_SHOWN_BYTES).decode("utf-8", "replace").splitlines()
+    except OSError:
+        said = []
+    if not said:
+        return f"it wrote nothing to {log}"
+    return "\n".join(["it said:", *(f"  {line}" for line in said[-_SHOWN_LINES:]), f"({log})"])

@@ -1,0 +1,320 @@
+"""`up`, `down`, `start`, `stop` and `restart`: ask the daemon, wait, and say how it went."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from supervisor.cli import wording
+from supervisor.cli.arguments import Invocation
+from supervisor.cli.connection import (
+    System,
+    Verb,
+    command,
+    fleet_status,
+    no_daemon,
+    short_path,
+    shutdown,
+    speaking_to,
+)
+from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
+from supervisor.cli.launch import LOG_NAME, launch, running, wait_until_gone, what_it_said
+from supervisor.cli.log_files import last_lines
+from supervisor.cli.progress import next_steps, summary_line, where_lines
+from supervisor.cli.services import (
+    Lost,
+    Progress,
+    Underway,
+    check_names,
+    first_runs_after_restart,
+    is_up,
+    needs_start,
+    progress_down,
+    progress_up,
+)
+from supervisor.cli.survivors import survivors
+from supervisor.cli.terminal import printable, warn
+from supervisor.cli.waiting import Outcome, View, wait
+from supervisor.config.loader import load
+from supervisor.control.client import ControlError, DaemonNotRunning
+from supervisor.control.messages import FleetStatus, ServiceStatus
+from supervisor.core.spec import FleetSpec
+
+EXCERPT = 10
+"""Log lines shown of a service that failed."""
+
+
+def up(call: Invocation) -> int:
+    """Start the daemon unless it runs, and what is not up; wait; say where everything is."""
+    began = time.monotonic()
+    system = call.system()
+    spec = load(system.config)
+    check_names(call.services, [service.name for service in spec.services])
+    view = View(call.paint, "up")
+    try:
+        with speaking_to(system):
+            fleet = _daemon_for(system, spec, view, began + call.timeout)
+            view.clear()
+            return _bring_up(call, system, spec, fleet, view, began)
+    except KeyboardInterrupt:
+        view.clear()
+        raise Interrupted(_goes_on(system)) from None
+
+
+def _daemon_for(system: System, spec: FleetSpec, view: View, deadline: float) -> FleetStatus:
+    fleet = running(system)
+    if fleet is not None and fleet["daemon"]["stopping"]:
+        pid = fleet["daemon"]["pid"]
+        view.say(f"the supervisor (pid {pid}) is stopping; waiting for its end")
+        if not wait_until_gone(system, pid, deadline):
+            raise CommandError(
+                ExitStatus.NOT_REACHED,
+                f"the supervisor (pid {pid}) is still stopping its services",
+                "see: atlasctl status",
+            )
+        fleet = None
+    return launch(system, spec, view.say) if fleet is None else fleet
+
+
+def _bring_up(
+    call: Invocation,
+    system: System,
+    spec: FleetSpec,
+    fleet: FleetStatus,
+    view: View,
+    began: float,
+) -> int:
+    wanted = list(call.services) or [s.name for s in spec.services if s.enabled]
+    _check_same_system(fleet, spec, wanted)
+    before = {s["name"]: s for s in fleet["services"]}
+    settled = [name for name in wanted if is_up(before[name])]
+    fresh = fleet["daemon"]["uptime"] < time.monotonic() - began
+    if len(settled) == len(wanted) and not fresh:
+        services = [before[name] for name in wanted]
+        print("everything is already up, nothing changed")
+        _print_where(call, services)
+        return ExitStatus.AS_ASKED
+    client = system.client()
+    also: list[str] = []
+    if ask := [name for name in wanted if needs_start(before[name])]:
+        also = command(client, "start", ask)["also"]
+    if not call.wait:
+        print(f"asked for {wording.listing(wanted)}; see: atlasctl status")
+        return ExitStatus.AS_ASKED
+    left = max(0.0, call.timeout - (time.monotonic() - began))
+    try:
+        outcome = wait(
+            client,
+            {*wanted, *also},
+            progress_up,
+            view,
+            timeout=left,
+            already=() if fresh else settled,
+        )
+    except DaemonNotRunning:
+        said = what_it_said(os.path.join(system.state_dir, LOG_NAME))
+        raise CommandError(
+            ExitStatus.NOT_REACHED, "the supervisor ended while services were starting", said
+        ) from None
+    if not outcome.reached:
+        return _report_failure(outcome)
+    print()
+    _print_where(call, outcome.services)
+    elapsed = time.monotonic() - began
+    print(summary_line(outcome.services, fleet["daemon"]["pid"], elapsed))
+    print(call.paint(next_steps(outcome.services), "dim"))
+    return ExitStatus.AS_ASKED
+
+
+def _check_same_system(fleet: FleetStatus, spec: FleetSpec, wanted: Sequence[str]) -> None:
+    """Raise CommandError if the daemon that answers runs something other than this file."""
+    daemon = fleet["daemon"]
+    if os.path.realpath(daemon["config"]) != os.path.realpath(spec.source):
+        raise CommandError(
+            ExitStatus.NOT_REACHED,
+            f"the supervisor that runs here (pid {daemon['pid']}) was started with "
+            f"{short_path(daemon['config'])}, not with {short_path(spec.source)}",
+            f"stop it first: atlasctl -c {short_path(daemon['config'])} down",
+        )
+    apply = "to apply it: atlasctl down, then atlasctl up"
+    known = {service["name"] for service in fleet["services"]}
+    if new := [name for name in wanted if name not in known]:
+        raise CommandError(
+            ExitStatus.NOT_REACHED,
+            f"{wording.listing(new)}: not known to the supervisor (pid {daemon['pid']}), which "
+            f"has read {short_path(spec.source)} before this was added",
+            apply,
+        )
+    if os.stat(spec.source).st_mtime > time.time() - daemon["uptime"]:
+        warn(f"{short_path(spec.source)} has changed since the supervisor read it; {apply}")
+
+
+def _print_where(call: Invocation, services: Sequence[ServiceStatus]) -> None:
+    logs = [short_path(service["log"]) for service in services]
+    for line in where_lines(services, logs, call.paint):
+        print(line)
+
+
+def start(call: Invocation) -> int:
+    """Start services and wait until they work."""
+    return _ask(call, "start")
+
+
+def stop(call: Invocation) -> int:
+    """Stop services and wait until nothing of them is left."""
+    return _ask(call, "stop")
+
+
+def restart(call: Invocation) -> int:
+    """Restart services and wait until the new runs work."""
+    return _ask(call, "restart")
+
+
+def _ask(call: Invocation, verb: Verb) -> int:
+    system = call.system()
+    client = system.client()
+    view = View(call.paint, verb)
+    with speaking_to(system):
+        before = {s["name"]: s for s in fleet_status(client)["services"]}
+        accepted = command(client, verb, call.services)
+        names = [*accepted["services"], *accepted["also"]]
+        if not names:
+            print("there is no enabled service" if before else "there are no services")
+            return ExitStatus.AS_ASKED
+        if not call.wait:
+            print(f"{verb} asked for {wording.listing(names)}; see: atlasctl status")
+            return ExitStatus.AS_ASKED
+        try:
+            outcome = _wait_for(system, verb, names, before, view, call.timeout)
+        except KeyboardInterrupt:
+            raise Interrupted(f"the {verb} goes on; see: atlasctl status") from None
+    return ExitStatus.AS_ASKED if outcome.reached else _report_failure(outcome)
+
+
+def _wait_for(
+    system: System,
+    verb: Verb,
+    names: Sequence[str],
+    before: Mapping[str, ServiceStatus],
+    view: View,
+    timeout: float,
+) -> Outcome:
+    known = [before[name] for name in names if name in before]
+    first_runs: dict[str, int] = {}
+    already: list[str] = []
+    match verb:
+        case "stop":
+            already = [s["name"] for s in known if s["state"] == "stopped"]
+        case "start":
+            already = [s["name"] for s in known if is_up(s) and s["state"] != "completed"]
+        case "restart":
+            first_runs = first_runs_after_restart(known)
+
+    def judge(service: ServiceStatus, fleet: Mapping[str, ServiceStatus]) -> Progress:
+        if verb == "stop":
+            return progress_down(service)
+        return progress_up(service, fleet, first_runs.get(service["name"], 0))
+
+    return wait(system.client(), names, judge, view, timeout=timeout, already=already)
+
+
+def _judge_down(service: ServiceStatus, _fleet: Mapping[str, ServiceStatus]) -> Progress:
+    return progress_down(service)
+
+
+def down(call: Invocation) -> int:
+    """Stop every service and the daemon, and wait until both are gone."""
+    began = time.monotonic()
+    system = call.system()
+    client = system.client()
+    view = View(call.paint, "down")
+    fleet = running_or_none(system)
+    if fleet is None:
+        return _nothing_to_stop(system)
+    pid = fleet["daemon"]["pid"]
+    names = [service["name"] for service in fleet["services"]]
+    stopped = [s["name"] for s in fleet["services"] if s["pid"] is None]
+    outcome: Outcome | None = None
+    try:
+        with speaking_to(system):
+            try:
+                shutdown(client)
+                outcome = wait(
+                    client,
+                    [name for name in names if name not in stopped],
+                    _judge_down,
+                    view,
+                    timeout=call.timeout,
+                )
+            except DaemonNotRunning:
+                pass  # it has ended, which is what was asked for; the lock below proves it
+            except ControlError as error:
+                # It may have ended in the middle of an answer; a refusal has a status.
+                if error.status:
+                    raise
+        gone = wait_until_gone(system, pid, began + call.timeout)
+    except KeyboardInterrupt:
+        raise Interrupted("the supervisor goes on stopping; see: atlasctl status") from None
+    if gone:
+        took = wording.duration(time.monotonic() - began)
+        ran = wording.count(len(names) - len(stopped), "service")
+        print(f"stopped {ran} and the supervisor (pid {pid}) after {took}")
+        return ExitStatus.AS_ASKED
+    left = [] if outcome is None else [*outcome.of(Underway), *outcome.of(Lost)]
+    what = wording.listing([s["name"] for s in left]) or "its own end"
+    warn(
+        f"the supervisor (pid {pid}) still waits for {what} after {call.timeout:g} s; it goes on "
+        "stopping: atlasctl status"
+    )
+    return ExitStatus.NOT_REACHED
+
+
+def running_or_none(system: System) -> FleetStatus | None:
+    """Return the state of the daemon that answers, or None if there is none."""
+    with speaking_to(system):
+        return running(system)
+
+
+def _nothing_to_stop(system: System) -> int:
+    left = survivors(system.state_dir)
+    if not left:
+        print("nothing runs, nothing changed")
+        return ExitStatus.AS_ASKED
+    which = wording.listing([f"{s.service} (pid {s.pid})" for s in left])
+    raise CommandError(
+        ExitStatus.NO_DAEMON,
+        f"{no_daemon(system).message}, but one that was killed has left {which} running",
+        "let a new one take over, then stop all: atlasctl up --no-wait && atlasctl down",
+    )
+
+
+def _report_failure(outcome: Outcome) -> int:
+    """Print what a person needs to mend it: the last lines of what failed, and what goes on."""
+    sys.stdout.flush()
+    for service in outcome.of(Lost):
+        lines = last_lines(service["log"], EXCERPT)
+        if lines and service["state"] != "blocked":
+            print(f"\nlast lines of {short_path(service['log'])}:", file=sys.stderr)
+            for line in lines:
+                print(f"  {printable(line)}", file=sys.stderr)
+    names = [s["name"] for s in (*outcome.of(Lost), *outcome.of(Underway))]
+    first = names[0]
+    hint = f"more: atlasctl why {first}, atlasctl logs {first}"
+    if pending := outcome.of(Underway):
+        listed = wording.listing([s["name"] for s in pending])
+        hint = f"{listed} may still get there; {hint}"
+    warn(f"not as asked: {wording.listing(names)}; {hint}")
+    return ExitStatus.NOT_REACHED
+
+
+def _goes_on(system: System) -> str:
+    try:
+        fleet = running(system)
+    except Exception:  # noqa: BLE001 - the interruption must be reported whatever else is wrong
+        fleet = None
+    if fleet is None:
+        return "a supervisor that was being started may go on; see: atlasctl status"
+    alive = [s["name"] for s in fleet["services"] if s["pid"] is not None]
+    what = f" and {wording.listing(alive)}" if 0 < len(alive) <= 5 else " and its services"
+    pid = fleet["daemon"]["pid"]
+    return f"the supervisor (pid {pid}){what} go on; to stop all: atlasctl down"

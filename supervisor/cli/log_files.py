@@ -1,0 +1,46 @@
+"""Where the log of each service is, and its last lines. No daemon is needed for either."""
+
+from collections.abc import Sequence
+
+from supervisor.cli.connection import System, fleet_status
+from supervisor.cli.services import check_names
+from supervisor.config.loader import load
+from supervisor.config.problems import ConfigError
+from supervisor.control.client import ControlError, DaemonNotRunning
+from supervisor.logs import follow
+
+TIMEOUT = 2.0
+"""Seconds after which the YAML is asked instead of the daemon."""
+
+
+def log_paths(system: System, names: Sequence[str]) -> dict[str, str]:
+    """Return the log file of each service named, or of all; in the configuration's order.
+
+    Raises CommandError for unknown names, and ConfigError where neither a daemon nor a valid
+    configuration says which services there are.
+    """
+    try:
+        fleet = fleet_status(system.client(timeout=TIMEOUT))
+        paths = {service["name"]: service["log"] for service in fleet["services"]}
+    except (DaemonNotRunning, ControlError):
+        spec = load(system.config)
+        paths = {s.name: f"{spec.logs_dir}/{s.name}.log" for s in spec.services}
+    check_names(names, list(paths))
+    return {name: path for name, path in paths.items() if not names or name in names}
+
+
+def log_path(system: System, name: str) -> str | None:
+    """Return the log file of one service; None if it is not known or the YAML has errors."""
+    try:
+        spec = load(system.config)
+    except ConfigError:
+        return None
+    return f"{spec.logs_dir}/{name}.log" if spec.service(name) else None
+
+
+def last_lines(path: str, count: int) -> list[str]:
+    """Return the last lines of a log, older files of it included; none if it cannot be read."""
+    try:
+        return [line.text for line in follow.last_lines(path, count)]
+    except OSError:
+        return []

@@ -1,0 +1,149 @@
+"""What the states of services mean for a person who asked for something. Pure.
+
+One place decides which state is good, which is on its way, and which will not get better by
+waiting; `status`, `up`, `start`, `stop` and `restart` all ask here.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from supervisor.cli.exits import CommandError, ExitStatus
+from supervisor.control.messages import ServiceStatus
+
+GOOD = ("healthy", "running", "completed")
+STEADY = 0.3
+"""Seconds that a service without probes must have lived before we say that it is up: a command
+that ends at once is "running" for the first few milliseconds."""
+
+_COLORS = {
+    "healthy": "green",
+    "running": "green",
+    "completed": "green",
+    "failed": "red",
+    "stopped": "dim",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The service is as it was asked to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """The service may yet get there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The service will not get there unless somebody does something; `why` says what is wrong."""
+
+    why: str
+
+
+Progress = Reached | Underway | Lost
+
+
+def state_color(state: str) -> str:
+    """Return the colour of a state's word."""
+    return _COLORS.get(state, "yellow")
+
+
+def is_good(service: ServiceStatus) -> bool:
+    """Tell whether a service is as an enabled service should be."""
+    return service["state"] in GOOD
+
+
+def is_up(service: ServiceStatus) -> bool:
+    """Tell whether a service is up to stay, so far as can be seen now."""
+    match service["state"]:
+        case "running":
+            return (service["uptime"] or 0.0) >= STEADY
+        case "healthy" | "completed":
+            return True
+        case _:
+            return False
+
+
+def needs_start(service: ServiceStatus) -> bool:
+    """Tell whether `up` must ask for this service: it is down, or waits to be tried again."""
+    return service["state"] in ("stopped", "failed", "backoff") or service["goal"] == "down"
+
+
+def progress_up(
+    service: ServiceStatus, fleet: Mapping[str, ServiceStatus], first_run: int = 0
+) -> Progress:
+    """Return how far a service is on its way up.
+
+    `first_run` is the earliest run that counts: after a restart, the old run is no success. A
+    service that waits for one that has failed is lost as well.
+    """
+    if service["run"] >= first_run and is_up(service):
+        return Reached()
+    if service["goal"] == "down" and service["state"] == "stopped":
+        return Lost(service["reason"])
+    if service["state"] == "failed":
+        return Lost(service["reason"])
+    if service["state"] == "blocked" and _waits_in_vain(service, fleet, frozenset()):
+        return Lost(service["reason"])
+    return Underway()
+
+
+def _waits_in_vain(
+    service: ServiceStatus, fleet: Mapping[str, ServiceStatus], seen: frozenset[str]
+) -> bool:
+    for name in service["depends_on"]:
+        other = fleet.get(name)
+        if other is None or name in seen:
+            continue
+        if other["state"] == "failed" or (other["state"] == "stopped" and other["goal"] == "down"):
+            return True
+        if other["state"] == "blocked" and _waits_in_vain(other, fleet, seen | {name}):
+            return True
+    return False
+
+
+def progress_down(service: ServiceStatus) -> Progress:
+    """Return how far a service is on its way down."""
+    if service["goal"] == "up":
+        # A stop that waits until its dependents have ended, or somebody's start after it.
+        return Underway()
+    if service["state"] == "stopped":
+        return Reached()
+    return Lost(service["reason"]) if service["state"] == "failed" else Underway()
+
+
+def first_runs_after_restart(before: Iterable[ServiceStatus]) -> dict[str, int]:
+    """Return, by name, the earliest run that a restart asked for now can lead to."""
+    # A run that is just being spawned is young enough: the daemon lets it be.
+    return {s["name"]: s["run"] + (s["state"] != "starting") for s in before}
+
+
+def addresses(service: ServiceStatus) -> list[str]:
+    """Return where a service is to be found, as URLs."""
+    return [f"http://127.0.0.1:{port}" for port in service["ports"]]
+
+
+def chosen(services: Sequence[ServiceStatus], names: Sequence[str]) -> list[ServiceStatus]:
+    """Return the services of these names in the fleet's order; all if there are no names.
+
+    Raises CommandError with a suggestion for a name that no service has.
+    """
+    check_names(names, [s["name"] for s in services])
+    return [s for s in services if s["name"] in names] if names else list(services)
+
+
+def check_names(names: Iterable[str], known: Sequence[str]) -> None:
+    """Raise CommandError, with a suggestion, if a name is not among the known ones."""
+    unknown = [name for name in dict.fromkeys(names) if name not in known]
+    if not unknown:
+        return
+    near = [n for name in unknown for n in difflib.get_close_matches(name, known, n=1)]
+    if near:
+        hint = f"did you mean {' '.join(dict.fromkeys(near))}?"
+    else:
+        hint = f"there are: {', '.join(known[:20]) or 'none'}{' …' if len(known) > 20 else ''}"
+    raise CommandError(
+        ExitStatus.USAGE, f"no service is called {', '.join(map(repr, unknown))}", hint
+    )

@@ -1,0 +1,119 @@
+"""Made-up answers of the daemon and journal entries, for the tests of what is shown."""
+
+from typing import TypedDict, Unpack
+
+from supervisor.control.messages import DaemonStatus, FleetStatus, ProbeStatus, ServiceStatus
+from supervisor.journal import Entry
+
+
+class Changes(TypedDict, total=False):
+    """What of a service is unlike a healthy one."""
+
+    description: str
+    state: str
+    goal: str
+    ready: bool
+    settled: bool
+    reason: str
+    since: float
+    pid: int | None
+    run: int
+    uptime: float | None
+    restarts: int
+    ports: list[int]
+    probe: ProbeStatus | None
+    cpu: float | None
+    memory: int | None
+    processes: int
+    last_exit: str | None
+    enabled: bool
+    depends_on: list[str]
+    log: str
+    log_lost: int
+
+
+_DOWN: Changes = {
+    "ready": False,
+    "pid": None,
+    "uptime": None,
+    "probe": None,
+    "cpu": None,
+    "memory": None,
+    "processes": 0,
+}
+
+
+def service(name: str, **changes: Unpack[Changes]) -> ServiceStatus:
+    """Return a healthy service, changed."""
+    healthy: ServiceStatus = {
+        "name": name,
+        "description": "",
+        "state": "healthy",
+        "goal": "up",
+        "ready": True,
+        "settled": True,
+        "reason": "200 OK, WAV of 0.41 s",
+        "since": 125.4,
+        "pid": 4321,
+        "run": 1,
+        "uptime": 126.0,
+        "restarts": 0,
+        "ports": [],
+        "probe": {
+            "kind": "readiness",
+            "ok": True,
+            "detail": "200 OK",
+            "latency": 0.0034,
+            "age": 1.0,
+        },
+        "cpu": 1.25,
+        "memory": 222_298_112,
+        "processes": 1,
+        "last_exit": None,
+        "enabled": True,
+        "depends_on": [],
+        "log": f"/srv/atlas/logs/{name}.log",
+        "log_lost": 0,
+    }
+    return {**healthy, **changes}
+
+
+def down(name: str, **changes: Unpack[Changes]) -> ServiceStatus:
+    """Return a service without a process, changed."""
+    stopped: Changes = {
+        **_DOWN,
+        "state": "stopped",
+        "goal": "down",
+        "reason": "stop asked: by a client",
+    }
+    stopped.update(changes)
+    return service(name, **stopped)
+
+
+def daemon(
+    *, stopping: bool = False, config: str = "/srv/atlas/config/services.yaml"
+) -> DaemonStatus:
+    """Return what a daemon says of itself."""
+    return {
+        "pid": 41,
+        "version": "0.1.0",
+        "uptime": 3785.0,
+        "config": config,
+        "root": "/srv/atlas",
+        "sink_pid": 42,
+        "stopping": stopping,
+        "journal_seq": 17,
+    }
+
+
+def fleet(*services: ServiceStatus) -> FleetStatus:
+    """Return the whole answer."""
+    return {"daemon": daemon(), "services": list(services)}
+
+
+def journal(unit: str, *lines: tuple[float, str, str, int | None], first: int = 1) -> list[Entry]:
+    """Return entries from (time, topic, text, run)."""
+    return [
+        Entry(first + at, when, unit, topic, text, run)
+        for at, (when, topic, text, run) in enumerate(lines)
+    ]
