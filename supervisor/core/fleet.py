@@ -166,9 +166,9 @@ class _Work:
         unit = self.units[name]
         if unit.run() is None:
             return True
-        if isinstance(unit.phase, Spawning) and isinstance(self.held_back[name], Restart):
-            # The unit would take the run that is being spawned for the new one, and what it needs
-            # could then end below it. It is Spawning only until the system has answered.
+        if isinstance(unit.phase, Spawning):
+            # It is until the system has answered, and ends in its turn after that. Told now, it
+            # would take a restart as done, and a stop for when its turn may not have come.
             return False
         # All the way up: what ends may, until it has, need this unit through one that stays.
         seen: set[str] = set()
@@ -184,11 +184,9 @@ class _Work:
 
     def _is_ending(self, name: str) -> bool:
         unit = self.units[name]
-        if unit.run() is None:
-            return False
-        # With the goal DOWN, one that is Spawning ends as soon as it has begun.
-        asked = name in self.held_back or unit.goal is Goal.DOWN
-        return asked or isinstance(unit.phase, Stopping | Clearing)
+        if name in self.held_back:
+            return unit.run() is not None
+        return isinstance(unit.phase, Stopping | Clearing)
 
     def _admit_what_may_start(self) -> bool:
         blocked = [n for n, unit in self.units.items() if isinstance(unit.phase, Blocked)]
