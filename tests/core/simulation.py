@@ -342,7 +342,7 @@ class World:
             assert not isinstance(phase, Stopped)
         match phase:
             case Spawning(run=run):
-                here = (run, None, None)
+                here: tuple[RunId | None, RunId | None, RunId | None] = (run, None, None)
             case Running(run=run) | Stopping(run=run):
                 here = (None, run, None)
             case Clearing(run=run):

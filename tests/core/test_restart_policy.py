@@ -50,7 +50,7 @@ def test_a_delay_is_within_its_jitter(
     plain = restart.delay(Backoff(first, factor, longest, 0.0), attempt)
     assert first <= plain <= longest
     varied = restart.delay(Backoff(first, factor, longest, jitter), attempt, "tts", RunId(run))
-    assert 0.0 <= varied
+    assert varied >= 0.0
     assert plain * (1 - jitter) - 1e-9 <= varied <= plain * (1 + jitter) + 1e-9
     assert varied == restart.delay(
         Backoff(first, factor, longest, jitter), attempt, "tts", RunId(run)

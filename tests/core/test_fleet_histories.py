@@ -1,0 +1,261 @@
+"""Random fleets, random operators, a hostile system: the world checks itself after every turn.
+
+A history is data (a list of moves), so that Hypothesis can shorten the one that fails. At its end
+nothing is asked again: a fair system takes over, and what the operator last wanted must come true.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.events import (
+    Cleared,
+    Event,
+    ExitCode,
+    Exited,
+    ExitSignal,
+    Probed,
+    RunId,
+    Spawned,
+    SpawnFailed,
+)
+from supervisor.core.spec import (
+    Backoff,
+    Condition,
+    FleetSpec,
+    GiveUp,
+    ProbeKind,
+    ProbeSpec,
+    RestartSpec,
+    ServiceSpec,
+    StopSpec,
+)
+from tests.core.simulation import World
+from tests.core.specimens import NO, PROBER_ERROR, YES, fleet_spec, probe, service
+
+Verb = Literal[
+    "start", "stop", "restart", "spawn", "die", "obey", "report", "answer", "clear", "wait",
+    "adopt", "stale", "fair",
+]  # fmt: skip
+
+VERBS: tuple[Verb, ...] = (
+    "start", "stop", "restart", "spawn", "die", "obey", "report", "answer", "clear", "wait",
+    "adopt", "stale", "fair",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One thing that happens; `pick` says to whom and how."""
+
+    verb: Verb
+    pick: int
+
+
+moves = st.builds(Move, st.sampled_from(VERBS), st.integers(0, 255))
+probe_specs = st.builds(
+    probe,
+    every=st.sampled_from([0.5, 2.0, 10.0]),
+    failures=st.integers(1, 3),
+    successes=st.integers(1, 2),
+)
+startup_specs = st.builds(replace, probe_specs, budget=st.sampled_from([None, 3.0, 60.0]))
+NEVER_PROVEN = 1e9
+policies = st.builds(
+    RestartSpec,
+    policy=st.sampled_from(["always", "on-failure", "never"]),
+    backoff=st.sampled_from([Backoff(), Backoff(1.0, 1.0, 1.0, 0.5), Backoff(0.0, 2.0, 5.0, 0.1)]),
+    give_up=st.sampled_from([GiveUp(2, 10.0), GiveUp(5, 60.0)]),
+    # The world counts restarts; that proven health forgives has its own tests.
+    proven_after=st.just(NEVER_PROVEN),
+)
+
+
+@st.composite
+def fleets_of(draw: st.DrawFn, *, most: int) -> FleetSpec:
+    """Draw up to `most` services, each needing some of those before it, in shuffled order."""
+    services: list[ServiceSpec] = []
+    for number in range(draw(st.integers(1, most))):
+        needs = draw(st.lists(st.integers(0, number - 1), unique=True)) if number else []
+        one = service(
+            f"s{number}",
+            startup=draw(st.none() | startup_specs),
+            readiness=draw(st.none() | probe_specs),
+            liveness=draw(st.none() | probe_specs),
+            restart=draw(policies),
+            needs=tuple((f"s{need}", draw(st.sampled_from(list(Condition)))) for need in needs),
+        )
+        stop = StopSpec(timeout=draw(st.sampled_from([0.0, 1.0, 10.0])))
+        services.append(replace(one, stop=stop))
+    return fleet_spec(*draw(st.permutations(services)), start_limit=draw(st.integers(1, 3)))
+
+
+def _choose(world: World, fits: Callable[[str], bool], pick: int) -> str | None:
+    """Return one of the units that fit, or None if none does."""
+    names = [name for name in world.places if fits(name)]
+    return names[pick % len(names)] if names else None
+
+
+def _some(world: World, pick: int) -> list[str]:
+    names = [name for bit, name in enumerate(world.places) if pick >> bit & 1]
+    return names or list(world.places)
+
+
+def _lives(world: World, name: str) -> bool:
+    process = world.places[name].process
+    return process is not None and process.ended is None
+
+
+def _ended(world: World, name: str) -> bool:
+    process = world.places[name].process
+    return process is not None and process.ended is not None
+
+
+def _must_die(world: World, name: str) -> bool:
+    process = world.places[name].process
+    return process is not None and process.ended is None and process.must_die
+
+
+def _stale(world: World, name: str, pick: int) -> None:
+    """Say something of a run that is gone, or that nobody waits for; nothing may change."""
+    unit = world.unit(name)
+    current = unit.run()
+    older = RunId(unit.last_run if current is None else current - 1)
+    events: tuple[Event, ...] = (
+        Spawned(older, 1),
+        SpawnFailed(older, "late"),
+        Exited(older, ExitCode(0)),
+        Cleared(older),
+        Probed(older, ProbeKind.LIVENESS, NO),
+    )
+    effects = len(world.deeds), len(world.notes)
+    world.deliver(name, events[pick % len(events)])
+    assert world.unit(name) == unit
+    assert effects == (len(world.deeds), len(world.notes))
+
+
+def play(world: World, move: Move) -> None:
+    """Make one move, if it is possible now."""
+    pick, places = move.pick, world.places
+    match move.verb:
+        case "start":
+            world.start(*_some(world, pick))
+        case "stop":
+            world.stop(*_some(world, pick))
+        case "restart":
+            world.restart(*_some(world, pick))
+        case "spawn":
+            name = _choose(world, lambda n: places[n].spawning is not None, pick)
+            if name is not None and pick % 8 == 7:
+                world.spawn_failed(name, retry=pick % 16 == 7)
+            elif name is not None:
+                world.spawned(name)
+        case "die":
+            name = _choose(world, lambda n: _lives(world, n), pick)
+            if name is not None:
+                world.dies(name, (ExitCode(0), ExitCode(1), ExitSignal(11))[pick % 3])
+        case "obey":
+            name = _choose(world, lambda n: _must_die(world, n), pick)
+            if name is not None:
+                world.exits(name, ExitSignal(15))
+        case "report":
+            name = _choose(world, lambda n: _ended(world, n), pick)
+            if name is not None:
+                world.reported(name)
+        case "answer":
+            name = _choose(world, lambda n: bool(places[n].probes), pick)
+            if name is not None:
+                result = (YES, YES, NO, NO, PROBER_ERROR)[pick % 5]
+                world.answers(name, result, pick % len(places[name].probes))
+        case "clear":
+            name = _choose(world, lambda n: places[n].clearing is not None, pick)
+            if name is not None:
+                world.cleared(name, *(["pid 12"] if pick % 8 == 7 else []))
+        case "wait":
+            if pick % 4 == 3:
+                world.waits(world.now + pick / 100)
+            else:
+                world.waits_for_deadline()
+        case "adopt":
+            name = _choose(world, lambda n: world.unit(n).run() is None, pick)
+            if name is not None:
+                world.adopts(name)
+        case "stale":
+            name = _choose(world, lambda _: True, pick)
+            assert name is not None
+            _stale(world, name, pick)
+        case "fair":
+            for _ in range(pick % 16):
+                world.fair_step()
+
+
+def _comes_to_rest(world: World) -> None:
+    """Check that, all going well and nobody asking again, the operator's last word comes true."""
+    wanted = {name: unit.goal for name, unit in world.fleet.units.items()}
+    held = dict(world.fleet.held_back)
+    rested = world.runs_fairly(
+        lambda: not world.fleet.held_back and all(map(world.at_rest, world.places))
+    )
+    phases = {name: (unit.goal, unit.phase) for name, unit in world.fleet.units.items()}
+    assert rested, f"still moving: {phases}, held back: {world.fleet.held_back}"
+    for name, goal in wanted.items():
+        if name not in held:
+            assert world.unit(name).goal is goal, f"nobody asked {name} for this"
+
+
+def _run(spec: FleetSpec, history: list[Move]) -> None:
+    world = World(spec)
+    for move in history:
+        play(world, move)
+    _comes_to_rest(world)
+
+
+@given(fleets_of(most=1), st.lists(moves, max_size=50))
+def test_one_unit(spec: FleetSpec, history: list[Move]) -> None:
+    _run(spec, history)
+
+
+@given(fleets_of(most=6), st.lists(moves, max_size=80))
+def test_a_fleet(spec: FleetSpec, history: list[Move]) -> None:
+    _run(spec, history)
+
+
+@given(fleets_of(most=6), st.integers(0, 63), st.lists(moves, max_size=40))
+def test_all_down_is_all_stopped(spec: FleetSpec, pick: int, history: list[Move]) -> None:
+    world = World(spec)
+    world.start(*_some(world, pick))
+    for move in history:
+        play(world, move)
+    world.stop(*world.places)
+    _comes_to_rest(world)
+    for name, place in world.places.items():
+        assert world.phase(name) == "Stopped" or (world.phase(name) == "Failed" and place.left_over)
+
+
+@given(
+    st.none() | probe_specs,
+    st.none() | probe_specs,
+    st.none() | probe_specs,
+    st.integers(1, 6),
+    st.integers(1, 3),
+)
+def test_all_up_is_all_ready(
+    startup: ProbeSpec | None,
+    readiness: ProbeSpec | None,
+    liveness: ProbeSpec | None,
+    count: int,
+    limit: int,
+) -> None:
+    names = [f"s{number}" for number in range(count)]
+    if startup is not None:
+        startup = replace(startup, budget=startup.every * (startup.successes + 1))
+    services = [
+        service(name, startup=startup, readiness=readiness, liveness=liveness) for name in names
+    ]
+    world = World(fleet_spec(*services, start_limit=limit))
+    world.start(*names)
+    assert world.comes_up()
+    assert {unit.restarts for unit in world.fleet.units.values()} == {0}
