@@ -37,9 +37,16 @@ class Reaper:
         self._again: asyncio.Handle | None = None
 
     def start(self) -> None:
-        """Begin to listen on the running loop, and sweep once: a child may be dead already."""
+        """Begin to listen on the running loop, and sweep once: a child may be dead already.
+
+        To be called after all other add_signal_handler() calls.
+        """
         self._loop = asyncio.get_running_loop()
         self._loop.add_signal_handler(signal.SIGCHLD, self._sweep)
+        # In a storm the loop's pipe of signals fills, which Python reports on stderr each time:
+        # 30 000 lines for one fork bomb. It means nothing, a sweep is due as it is. The next
+        # add_signal_handler() would undo this, so the daemon's other signals come first.
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
         # As posix_spawn(3) and a daemon that executed itself anew may have left it blocked.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         self._again = self._loop.call_soon(self._sweep)

@@ -11,13 +11,14 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from supervisor.posix.environment import Marker, marker_of
-from supervisor.posix.identity import ProcessIdentity
+from supervisor.posix.identity import ProcessIdentity, identify
 from supervisor.posix.rows import Row, with_descendants
 
 if sys.platform == "linux":
@@ -29,6 +30,9 @@ become_subreaper = system.become_subreaper
 
 FREEZE_PASSES: Final = 8
 """Scans in one round that look for what was forked during the scan before."""
+
+_POUNCE: Final = 0.02
+"""Seconds of one pounce at most: the loop has other services to look after."""
 
 _FIRST_PAUSE: Final = 0.001
 """Seconds between rounds, doubled up to _LONGEST_PAUSE. A killed process is gone in about one."""
@@ -101,16 +105,25 @@ def survivors(
     strays = _strays(tree, known)
     if strays is not None and not strays and _group_is_gone(tree.leader.pid):
         return ()
-    return members(
-        # Whatever lives of a watched run is a child of ours or below one.
-        system.read_table(usage=False) if strays is None else system.read_trees(strays),
-        tree,
-        me=os.getpid(),
-        known=known,
-        seen=seen,
-        orphans_are_ours=strays is not None,
-        environment=system.environment,
-    )
+    # Whatever lives of a watched run is a child of ours or below one.
+    table = system.read_table(usage=False) if strays is None else system.read_trees(strays)
+    return _members_now(table, tree, known=known, seen=seen, orphans_are_ours=strays is not None)
+
+
+def find_leader(marker: Marker) -> ProcessIdentity | None:
+    """Return the living process that carries these marks and leads its own session, if any.
+
+    For a daemon that was killed after a spawn and before it could write down the pid. One pass
+    over the table, and the environment of every session leader in it.
+    """
+    for row in system.read_table(usage=False).values():
+        if (
+            row.alive
+            and row.sid == row.pid
+            and marker_of(system.environment(row.pid) or {}) == marker
+        ):
+            return identify(row.pid)
+    return None
 
 
 def members(
@@ -192,6 +205,22 @@ def kill_round(find: Callable[[], tuple[Row, ...]], *, freeze: bool) -> int:
     return len(found)
 
 
+def pounce(tree: Tree, *, known: AbstractSet[int], seen: Collection[Row]) -> None:
+    """Kill orphan by orphan, the newest first, each at once when it is proven.
+
+    A chain of processes that fork and exit is gone before a look at all of them has ended: 50
+    such chains outran whole rounds for 5 s, and take 1.6 s this way. Bounded in time.
+    """
+    until = time.monotonic() + _POUNCE
+    for pid in sorted(_strays(tree, known) or (), reverse=True):
+        if time.monotonic() > until:
+            break
+        found = _members_now(
+            system.read_trees((pid,)), tree, known=known, seen=seen, orphans_are_ours=True
+        )
+        signal_members(found, signal.SIGKILL)
+
+
 async def clear(
     tree: Tree,
     *,
@@ -211,11 +240,13 @@ async def clear(
         return survivors(tree, known=known(), seen=seen)
 
     pause = _FIRST_PAUSE
-    freeze = False
+    again = False
     quiet = 0
     while True:
-        if kill_round(find, freeze=freeze):
-            quiet, freeze = 0, True
+        if again:
+            pounce(tree, known=known(), seen=seen)
+        if kill_round(find, freeze=again and _strays(tree, known()) is None):
+            quiet, again = 0, True
         else:
             match _certainty(tree, known()):
                 case "empty":
@@ -244,6 +275,25 @@ def describe(rows: Collection[Row]) -> tuple[str, ...]:
     if len(rows) > _LISTED:
         words.append(f"and {len(rows) - _LISTED} more processes")
     return tuple(words)
+
+
+def _members_now(
+    table: Mapping[int, Row],
+    tree: Tree,
+    *,
+    known: AbstractSet[int],
+    seen: Collection[Row],
+    orphans_are_ours: bool,
+) -> tuple[Row, ...]:
+    return members(
+        table,
+        tree,
+        me=os.getpid(),
+        known=known,
+        seen=seen,
+        orphans_are_ours=orphans_are_ours,
+        environment=system.environment,
+    )
 
 
 def _strays(tree: Tree, known: AbstractSet[int]) -> frozenset[int] | None:

@@ -200,3 +200,16 @@ def test_siginfo_of_macos_is_read_as_its_header_lays_it_out() -> None:
     head = struct.pack("=6i", 20, 0, os.CLD_KILLED, 4711, 501, 9)
     assert parse_siginfo(head.ljust(104, b"\0")) == DeadChild(4711, os.CLD_KILLED, 9)
     assert parse_siginfo(bytes(104)) is None
+
+
+def test_full_pipe_of_signals_is_not_reported_for_each_signal(
+    stage: "Stage", reaps: Reaps, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> None:
+        with reaps(stage):
+            for _ in range(3000):  # more than the loop's pipe holds, and the loop reads none
+                os.kill(os.getpid(), signal.SIGCHLD)
+            assert await stage.exit_of(spawn(stage.command("true"))) == ExitCode(0)
+
+    asyncio.run(main())
+    assert "wakeup" not in capfd.readouterr().err

@@ -165,7 +165,7 @@ def test_fork_bomb_is_ended(
 ) -> None:
     async def main() -> None:
         with reaps(stage):
-            leader = stage.script("bomb.py", "4", "400")
+            leader = stage.script("bomb.py", "12", "3000")
             assert stage.line() == "lit"
             tree = make_tree(leader)
             assert await clear(tree, known=lambda: nobody(canary), within=10) == ()
