@@ -149,11 +149,13 @@ class LogTail:
             if source is None:
                 break
             block, self._pushed_back = self._pushed_back, b""
-            if not block:
-                # Asked before reading: nothing is written to a file once it is rotated away.
-                moved_on = self._moved_on(source)
+            if block:
+                return block, source.offset - len(block)
+            # Asked before reading: nothing is written to a file once it is rotated away.
+            moved_on = self._moved_on(source)
+            if not moved_on:  # else the index at its old name is that of another file
                 self._load_times(source)
-                block = source.read()
+            block = source.read()
             if block:
                 return block, source.offset - len(block)
             if not moved_on:
@@ -168,6 +170,8 @@ class LogTail:
     def _begin(self) -> LogSource | None:
         for entry in find_entries(self._log)[:1]:
             self._source = open_entry(entry)
+        if self._source is not None:
+            self._load_times(self._source)
         return self._source
 
     def _moved_on(self, source: LogSource) -> bool:
@@ -194,6 +198,7 @@ class LogTail:
         if newer is not None:  # else it was renamed just now: ask again
             source.close()
             self._source = newer
+            self._load_times(newer)
         return True
 
     def _load_times(self, source: LogSource) -> None:

@@ -50,7 +50,7 @@ from supervisor.logs.transfer import finish_interrupted, open_mover
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-GRACE = 5.0
+GRACE = 2.0
 PACKING_TIME = 10.0
 """Seconds that the end waits for gzip; what is left then is done after the next attach."""
 MOST_INLETS = 2000

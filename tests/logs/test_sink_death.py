@@ -1,0 +1,124 @@
+"""Lines of a service arrive complete, in order and once, whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from supervisor.logs.rotation import reading_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .conftest import SinkHost
+
+    Await = Callable[[Callable[[], object], str], None]
+
+CHILDREN = Path(__file__).parent / "children"
+
+
+def numbers(content: bytes) -> list[int]:
+    assert content.endswith(b"\n")
+    found = []
+    for line in content.splitlines():
+        number, space, filling = line.partition(b" ")
+        assert space == b" "
+        assert filling.strip(b"x") == b"", line[:200]
+        found.append(int(number))
+    return found
+
+
+def write_lines(count: int, seed: int, stdout: int) -> subprocess.Popen[bytes]:
+    script = str(CHILDREN / "numbered_lines.py")
+    return subprocess.Popen([sys.executable, script, str(count), str(seed)], stdout=stdout)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_sinks_lose_and_double_nothing(host: SinkHost, eventually: Await, seed: int) -> None:
+    chance = random.Random(seed)
+    held = host.fifo("tts")
+    count = 60_000
+    control = host.start()
+    host.attach(control, "tts", max_size=100_000, keep=1000, compress=True)
+    writer = write_lines(count, seed, held)
+    kills = 0
+    while writer.poll() is None:
+        before = len(os.listdir(host.logs))
+        some = chance.randrange(1, 6)
+
+        def written(before: int = before, some: int = some) -> bool:
+            return len(os.listdir(host.logs)) >= before + some or writer.poll() is not None
+
+        eventually(written, "files are rotated or the writer is done")
+        host.kill()
+        kills += 1
+        control = host.start()
+        assert host.attach(control, "tts", max_size=100_000, keep=1000, compress=True) == {
+            "ok": True
+        }
+    assert control.ask("quit") == {"ok": True}
+    assert host.reap() == 0
+    assert kills >= 5
+    assert numbers(host.content("tts")) == list(range(count))
+
+
+def test_what_is_printed_without_a_sink_is_there_for_the_next(host: SinkHost) -> None:
+    held = host.fifo("tts")
+    control = host.start()
+    host.attach(control, "tts")
+    os.write(held, b"0 x\n")
+    host.kill()
+    os.write(held, b"1 x\n2 x\n")
+    control = host.start()
+    host.attach(control, "tts")
+    assert control.ask("flush", name="tts")["ok"] is True
+    assert numbers(host.content("tts")) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_journal_loses_and_doubles_nothing(
+    tmp_path: Path, eventually: Await, seed: int
+) -> None:
+    """The way of systems without splice, killed in the same manner."""
+    chance = random.Random(seed)
+    fifo, log, journal = tmp_path / "fifo", tmp_path / "tts.log", tmp_path / "journal"
+    os.mkfifo(fifo)
+    held = os.open(fifo, os.O_RDWR)
+    count = 60_000
+
+    def start() -> subprocess.Popen[bytes]:
+        script = str(CHILDREN / "journal_pump.py")
+        command = [sys.executable, script, str(fifo), str(log), str(journal), "100000"]
+        environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+        pump = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+        assert pump.stdout is not None
+        assert pump.stdout.readline() == b"ready\n"
+        return pump
+
+    pump = start()
+    writer = write_lines(count, seed, held)
+    kills = 0
+    while writer.poll() is None:
+        target = len(os.listdir(tmp_path)) + chance.randrange(1, 6)
+
+        def written(target: int = target) -> bool:
+            return len(os.listdir(tmp_path)) >= target or writer.poll() is not None
+
+        eventually(written, "files are rotated or the writer is done")
+        pump.kill()
+        pump.communicate()
+        kills += 1
+        pump = start()
+    os.close(held)
+    assert pump.communicate(timeout=20)[0] == b"all written\n"
+    assert kills >= 5
+    content = b"".join(
+        (tmp_path / name).read_bytes() for name in reading_order(os.listdir(tmp_path), "tts.log")
+    )
+    assert numbers(content) == list(range(count))
