@@ -278,3 +278,12 @@ def test_what_is_put_in_stays_one_text(value: str) -> None:
     assert service.command == ("x", value)
     assert service.env == {"A": value}
     assert _service('{command: "x ${V} y"}', V=value).command == ("x", value, "y")
+
+
+def test_a_disabled_service_may_wait_for_a_disabled_one() -> None:
+    text = b"""version: 1
+services:
+  a: {command: [x], enabled: false}
+  b: {command: [x], enabled: false, depends_on: [a]}
+"""
+    assert compile_bytes(text, "/f.yaml", {}).services[1].depends_on == (spec.Dependency("a"),)

@@ -103,3 +103,13 @@ def test_missing_and_added_fields_are_named() -> None:
         decode(ServiceSpec, service)
     with pytest.raises(CodecError, match="READY"):
         decode(Condition, "READY")
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    value: float | int
+
+
+def test_a_union_keeps_the_exact_type() -> None:
+    for value in (1, 1.0):
+        assert repr(decode(_Numbers, encode(_Numbers(value)))) == repr(_Numbers(value))
