@@ -17,8 +17,8 @@ lint:  ## Check style, types on both platforms, and import directions
 	@scripts/environment.sh tts,dev
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	.venv/bin/mypy --platform linux
-	.venv/bin/mypy --platform darwin
+	.venv/bin/mypy --platform linux --cache-dir .mypy_cache/linux
+	.venv/bin/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	.venv/bin/lint-imports
 
 check: lint test  ## Everything that a change must pass

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from supervisor.control.messages import ProbeStatus, ServiceStatus
 from supervisor.core.exits import describe_exit
-from supervisor.core.unit import Running, Stopping, Unit
+from supervisor.core.unit import Running, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def service_status(
 ) -> ServiceStatus:
     """Return what `status` says of one unit. `now` is on the clock of the unit's times."""
     spec = unit.spec
-    started_at = unit.phase.started_at if isinstance(unit.phase, Running | Stopping) else None
+    started_at = unit.started_at()
     alive = measured or NOTHING
     return {
         "name": spec.name,

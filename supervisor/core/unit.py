@@ -147,6 +147,10 @@ class Unit:
         """Return the pid of the run's first process while it lives."""
         return self.phase.pid if isinstance(self.phase, Running | Stopping) else None
 
+    def started_at(self) -> float | None:
+        """Return when the run's process started, on the monotonic clock, while it lives."""
+        return self.phase.started_at if isinstance(self.phase, Running | Stopping) else None
+
     def ready(self) -> bool:
         """Tell whether the service does its work."""
         return isinstance(self.phase, Running) and self.phase.health.ready
