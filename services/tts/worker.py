@@ -338,8 +338,6 @@ class Worker:
                 if self._closed:
                     return False
                 job = self._jobs.popleft()
-                if job.finished:
-                    continue
                 self._running = job
             outcome = self._speak(job)
             failed = isinstance(outcome, Broken)

@@ -76,10 +76,10 @@ def test_what_is_not_done_in_time_is_cut_off_and_counted(serve: Callable[..., Ha
         request = pool.submit(say, server.url, "слово")
         engine.wait_until_inside()
         assert server.stop() == 1
-        engine.release()
         server.server.close()
         with pytest.raises(requests.ConnectionError):
             request.result(PATIENCE)
+        engine.release()
 
 
 def _connections(pid: int, requests_made: list[Future[requests.Response]]) -> int:

@@ -13,6 +13,8 @@ from tests.tts.processes import health, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
+
     from services.tts.engine import Samples
     from tests.tts.conftest import Harness
 
@@ -147,6 +149,17 @@ def test_a_hang_is_500_for_its_request_and_an_error_in_health(
     state = health(server.url)
     assert (state["status"], state["tts_ready"]) == ("error", False)
     assert say(server.url, "слово").status_code == 503
+
+
+def test_a_large_reply_is_buffered_in_memory(
+    serve: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(buffer: object) -> None:
+        raise AssertionError("a temporary file was asked for")
+
+    monkeypatch.setattr("waitress.buffers.TempfileBasedBuffer.newfile", refuse)
+    answer = say(serve().url, "слово " * 200, return_audio=True)
+    assert len(answer.content) == 44 + 2 * 200 * 22050
 
 
 def test_different_requests_at_once_get_their_own_audio(serve: Callable[..., Harness]) -> None:

@@ -17,6 +17,7 @@ import pytest
 import requests
 import soundfile
 
+from services.tts.speech_request import RequestError, read
 from tests.tts.doubles import PATIENCE
 from tests.tts.processes import ServerProcess, health, say
 
@@ -209,6 +210,12 @@ def test_what_the_client_can_mend(url: str, body: bytes, status: int, error: str
     assert re.search(error, answer.json()["error"])
 
 
+def test_a_text_over_the_limit_is_refused_before_the_pipeline_reads_it() -> None:
+    with pytest.raises(RequestError, match="the limit is 100000") as refusal:
+        read(json.dumps({"text": "а" * 100_001}).encode())
+    assert refusal.value.status == 413
+
+
 def test_an_unknown_voice_is_answered_with_the_voices(url: str) -> None:
     assert say(url, "так", voice="bob").json()["voices"] == VOICES
 
@@ -282,7 +289,14 @@ def test_replies_and_errors_can_be_read_by_pages_of_this_machine(url: str, path:
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "http://localhost.evil.example", "null", "http://["]
+    "origin",
+    [
+        "https://evil.example",
+        "http://localhost.evil.example",
+        "null",
+        "http://[",
+        "file://localhost",
+    ],
 )
 def test_other_pages_get_no_cors_headers(url: str, origin: str) -> None:
     for method in ("GET", "OPTIONS"):
