@@ -11,6 +11,7 @@ from supervisor.core.events import (
     ExitCode,
     Exited,
     ExitSignal,
+    Held,
     Probed,
     ProbeResult,
     Restart,
@@ -347,3 +348,12 @@ def test_left_over_is_said_and_the_goal_down_is_not_reached() -> None:
     assert topics(effects)[-1] == "left-over"
     again, effects = step(unit, Stop("y"), 3.0)
     assert (again, effects) == (unit, ())
+
+
+def test_what_a_blocked_unit_waits_for_is_said_once() -> None:
+    unit, effects = run_through(
+        Unit(service()), (0.0, Start("x")), (0.0, Held("no room")), (1.0, Held("no room"))
+    )
+    assert topics(effects) == ["asked", "blocked"]
+    assert unit.reason == "no room"
+    assert unit.since == 0.0

@@ -1,0 +1,214 @@
+"""Small wrongs that the tests of the core must notice, and the run that shows whether they do.
+
+`python -m tests.mutants.core_mutants` forks once for each mutant, replaces one line of a module
+while it is imported, and runs the quick tests of the core on it. A mutant that survives is named
+with exit code 1. No file is changed.
+"""
+
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import hypothesis  # noqa: F401 - imported before the forks, so that it is read once
+import pytest
+
+TESTS: Final = Path(__file__).parents[1] / "core"
+QUICK: Final = (
+    "test_step_table.py",
+    "test_unit_histories.py",
+    "test_health.py",
+    "test_restart_policy.py",
+    "test_fleet_order.py",
+)
+SECONDS: Final = 20
+"""A mutant that makes the tests run for longer than this counts as noticed: it loops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One text of a module of `supervisor.core`, which occurs once, and what replaces it."""
+
+    module: str
+    right: str
+    wrong: str
+
+    def __str__(self) -> str:
+        return f"{self.module}: {self.right!r} -> {self.wrong!r}"
+
+
+STEP: Final = (
+    ("if event.run != unit.run() else", "if False else"),
+    ("goal=Goal.UP, record=Record(), restarts=0", "goal=Goal.UP, restarts=0"),
+    ("RunId(unit.last_run + 1)", "RunId(unit.last_run)"),
+    ("killed=killed) if now >= kill_at", "killed=killed) if now > kill_at"),
+    ("kill_at=now + KILL_AGAIN", "kill_at=kill_at"),
+    ("0.0 if killed else max(0.0, kill_at - now)", "max(0.0, kill_at - now)"),
+    ("asked=failure is None", "asked=True"),
+    ("if not event.retry:", "if False:"),
+    ("RunId(max(unit.last_run, event.run))", "event.run"),
+    ("min(unit.spec.stop.timeout, ORPHAN_GRACE)", "ORPHAN_GRACE"),
+    ("Waiting(now + delay) if delay > 0 else Blocked()", "Waiting(now + delay)"),
+    ("restarts=unit.restarts + 1", "restarts=unit.restarts"),
+    ("                unit = _proven(unit, phase.health, now)", "                pass"),
+    ("            unit = _proven(unit, health, now)", "            pass"),
+    ("case Waiting(until=until) if now >= until", "case Waiting(until=until) if now > until"),
+    ('Failed(), f"not wholly stopped', 'Stopped(), f"not wholly stopped'),
+    ("Blocked) or unit.reason == why", "Blocked)"),
+    ("if health.started and not phase.health.started:", "if False:"),
+)
+HEALTH: Final = (
+    ("not health.ready and streak >= probe", "not health.ready and streak > probe"),
+    ("health.ready and -streak >= probe", "health.ready and -streak > probe"),
+    ("    if -streak >= probe", "    if -streak > probe"),
+    ("    if -streak >= probe.failures", "    if -streak == probe.failures"),
+    ("if streak < probe.successes", "if streak <= probe.successes"),
+    ("now < health.started_by", "now <= health.started_by"),
+    ("Tally(max(tally.due, now), asking", "Tally(now, asking"),
+    ("tally.streak + sign if tally.streak * sign > 0 else sign", "tally.streak + sign"),
+    ("if result.ok is None:", "if False:"),
+    ("if tally is None or not tally.asking:", "if tally is None:"),
+    ("0.5 + 0.5 * fraction", "0.5 * fraction"),
+    ("ready=False, healthy_since=None), (BecameUnready", "ready=False), (BecameUnready"),
+    ("if not tally.asking and tally.due <= now", "if tally.due <= now"),
+    ("times.append(health.started_by)", "pass"),
+    ("spread = min(spec.startup.every, FIRST_STARTUP_PROBE)", "spread = spec.startup.every"),
+)
+RESTART: Final = (
+    (">= spec.give_up.after", "> spec.give_up.after"),
+    ("if now - at < give_up.within", "if now - at <= give_up.within"),
+    ("2 * fraction(*of) - 1", "fraction(*of)"),
+    (">= spec.proven_after", "> spec.proven_after"),
+    ("record.in_a_row + 1", "record.in_a_row"),
+    ("backoff.factor ** (attempt - 1)", "backoff.factor ** attempt"),
+    ("min(backoff.max, backoff.first * growth)", "backoff.first * growth"),
+    ('if spec.policy == "never":', "if False:"),
+    ("return Record()", "return Record(0, record.recent)"),
+)
+FLEET: Final = (
+    ("starting >= self.fleet.start_limit", "starting > self.fleet.start_limit"),
+    ("starting += 1", "pass"),
+    ("at is not None and at <= now", "at is not None and at < now"),
+    ("pending.extend(self.fleet.dependents.get(other, ()))", "pass"),
+    ("if isinstance(unit.phase, Spawning):", "if False:"),
+    ("if isinstance(work.held_back.get(name), Stop):", "if name in work.held_back:"),
+    ("if why != self.units[name].reason:", "if True:"),
+    ("if name not in asked and isinstance(", "if isinstance("),
+    ("if name not in asked and isinstance(work.units[name].phase, Completed)", "if False"),
+    ("Condition.READY and health.ready", "Condition.READY"),
+    ("if name in self.held_back:\n            return unit", "if False:\n            return unit"),
+    ("Stopping | Clearing)", "Stopping)"),
+)  # fmt: skip
+
+MUTANTS: Final = tuple(
+    Mutant(module, right, wrong)
+    for module, pairs in (
+        ("step", STEP),
+        ("health", HEALTH),
+        ("restart", RESTART),
+        ("fleet", FLEET),
+    )
+    for right, wrong in pairs
+)
+
+
+class UnusableError(Exception):
+    """The mutant's text does not occur exactly once, or its module does not even import."""
+
+
+def source(mutant: Mutant) -> str:
+    """Return the mutated source; raise `UnusableError`."""
+    spec = importlib.util.find_spec(f"supervisor.core.{mutant.module}")
+    assert spec is not None
+    assert spec.origin is not None
+    text = Path(spec.origin).read_text("utf-8")
+    if text.count(mutant.right) != 1:
+        raise UnusableError(f"{mutant}: found {text.count(mutant.right)} times, wanted once")
+    return text.replace(mutant.right, mutant.wrong)
+
+
+class MutantFinder:
+    """Finds the mutated module before the true one is found; a loader of it as well."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name = name
+        self._text = text
+
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return a spec for the mutated module only."""
+        if name != self._name:
+            return None
+        true = PathFinder.find_spec(name, path, target)
+        assert true is not None
+        return importlib.util.spec_from_loader(name, self, origin=true.origin)
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Let Python make the module."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the mutated source."""
+        exec(compile(self._text, f"<mutant of {self._name}>", "exec"), module.__dict__)  # noqa: S102
+
+
+def passes(mutant: Mutant | None) -> bool:
+    """Tell whether the quick tests pass on this mutant (None: on the true source)."""
+    text = None if mutant is None else source(mutant)
+    pid = os.fork()
+    if pid == 0:
+        status = 3
+        try:
+            signal.alarm(SECONDS)
+            silence = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silence, 1)
+            os.dup2(silence, 2)
+            if mutant is not None and text is not None:
+                name = f"supervisor.core.{mutant.module}"
+                sys.meta_path.insert(0, MutantFinder(name, text))
+            files = [str(TESTS / name) for name in QUICK]
+            # Hypothesis is imported already, so that each fork need not read it again.
+            known = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+            plain = ["-x", "-q", "-p", "no:cacheprovider", "--tb=no"]
+            status = pytest.main([*plain, *known, *files])
+        finally:
+            os._exit(status)
+    _, ended = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(ended):
+        return os.WTERMSIG(ended) != signal.SIGALRM
+    code = os.WEXITSTATUS(ended)
+    if code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+        raise UnusableError(f"{mutant}: pytest ended with code {code}, so no test has judged it")
+    return code == pytest.ExitCode.OK
+
+
+def survivors() -> Iterator[str]:
+    """Yield what is wrong: mutants that no test notices, and those that cannot be used."""
+    if any(name.startswith("supervisor.core.") for name in sys.modules):
+        raise RuntimeError("the core is imported already; run this as a program of its own")
+    if not passes(None):
+        yield "the tests fail on the true source: no mutant can be judged"
+        return
+    for mutant in MUTANTS:
+        try:
+            if passes(mutant):
+                yield f"survived: {mutant}"
+        except UnusableError as error:
+            yield f"unusable: {error}"
+
+
+if __name__ == "__main__":
+    found = list(survivors())
+    for line in found:
+        print(line)
+    print(f"{len(MUTANTS)} mutants, {len(found)} complaints")
+    sys.exit(1 if found else 0)
