@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -133,7 +134,7 @@ def source(mutant: Mutant) -> str:
     return text.replace(mutant.right, mutant.wrong)
 
 
-class MutantFinder:
+class MutantFinder(Loader):
     """Finds the mutated module before the true one is found; a loader of it as well."""
 
     def __init__(self, name: str, text: str) -> None:
