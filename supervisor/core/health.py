@@ -171,7 +171,7 @@ def judge(
     if tally is None or not tally.asking:
         return health, ()
     if result.ok is None:
-        told = replace(health, spoken=result, spoken_kind=kind)
+        told = replace(health, spoken=result, spoken_kind=kind, spoken_at=now)
         return _put(told, kind, replace(tally, asking=False)), ()
     sign = 1 if result.ok else -1
     streak = tally.streak + sign if tally.streak * sign > 0 else sign

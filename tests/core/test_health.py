@@ -162,6 +162,7 @@ def test_a_prober_error_counts_for_nothing(kind: ProbeKind) -> None:
         assert (after.started, after.ready) == (health.started, health.ready)
         assert after.spoken == PROBER_ERROR, "people are told all the same"
         assert after.spoken_kind is kind
+        assert after.spoken_at == 540.0
 
 
 def test_an_answer_nobody_waits_for_changes_nothing() -> None:
