@@ -26,10 +26,10 @@ class Context:
 
 
 class Prober:
-    """Makes probes, so many at once."""
+    """Makes probes, `at_once` of them at the same time."""
 
-    def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+    def __init__(self, at_once: int = MAX_AT_ONCE) -> None:
+        self._slots = asyncio.Semaphore(at_once)
 
     async def ask(self, spec: ProbeSpec, context: Context) -> ProbeResult:
         """Make one check. Never raises but when it is cancelled: its own bugs are no verdict."""

@@ -22,12 +22,17 @@ OURS = frozenset(
 
 
 async def connect(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to a numeric address. Raises OSError.
+    """Connect to a numeric address. Raises OSError, and ValueError for a name.
 
     A port in the ephemeral range on which nobody listens can be connected to *itself*: the
     kernel picks it as the source too, and TCP's simultaneous open succeeds. That is a refusal.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.inet_pton(family, host)
+    except OSError:
+        # asyncio would resolve it, in a thread that no deadline ends.
+        raise ValueError(f"{host} is no address: write 127.0.0.1 or ::1") from None
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setblocking(False)

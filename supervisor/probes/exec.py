@@ -9,6 +9,7 @@ from typing import Protocol, Self
 from supervisor.core.events import Exit, ExitCode, ProbeResult
 from supervisor.core.exits import describe_exit
 from supervisor.core.spec import ExecCheck
+from supervisor.probes.expectations import line_of
 
 _SHOWN = 200
 """Characters of the command's last output that the verdict quotes."""
@@ -115,5 +116,5 @@ class _Tail:
         for _ in range(_LAST_READS):
             if not self._read():
                 break
-        text = " ".join(self._kept.decode("utf-8", "replace").split())[-_SHOWN:]
+        text = line_of(self._kept.decode("utf-8", "replace"))[-_SHOWN:]
         return f": {text}" if text else ""

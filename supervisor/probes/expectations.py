@@ -1,9 +1,9 @@
 """Whether a reply is what the spec demands: pure, total, and in words that name the difference."""
 
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from math import isclose
 
 from supervisor.core.events import ProbeResult
 from supervisor.core.spec import Expectations, JsonScalar
@@ -26,10 +26,19 @@ def wants_body(expect: Expectations) -> bool:
 
 
 def judge(
-    expect: Expectations, status: int, headers: Mapping[str, str], body: bytes, latency: float
+    expect: Expectations,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    latency: float,
+    *,
+    whole: bool = True,
 ) -> ProbeResult:
-    """Return the verdict on a whole reply. `headers` have lower-case names."""
-    why = _difference(expect, status, headers, body, latency)
+    """Return the verdict on a reply; latency in seconds. `headers` have lower-case names.
+
+    Not `whole`: there was more of the body than a probe reads.
+    """
+    why = _difference(expect, status, headers, body, latency, whole=whole)
     if why is not None:
         return ProbeResult(ok=False, detail=why, latency=latency)
     return ProbeResult(
@@ -38,7 +47,13 @@ def judge(
 
 
 def _difference(
-    expect: Expectations, status: int, headers: Mapping[str, str], body: bytes, latency: float
+    expect: Expectations,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    latency: float,
+    *,
+    whole: bool,
 ) -> str | None:
     """Return the first expectation that does not hold, in words, or None."""
     if not any(low <= status <= high for low, high in expect.status):
@@ -47,14 +62,17 @@ def _difference(
     media_type = headers.get("content-type", "").split(";")[0].strip().lower()
     if expect.content_type is not None and media_type != expect.content_type:
         excerpt = said(body)
-        return f"{media_type or 'no content type'} where {expect.content_type} was expected" + (
+        found = line_of(media_type)[:_EXCERPT]
+        return f"{found or 'no content type'} where {expect.content_type} was expected" + (
             f": {excerpt}" if excerpt else ""
         )
+    if expect.max_bytes is not None and len(body) > expect.max_bytes:
+        return f"a body of over {expect.max_bytes} bytes, the most that was expected"
+    if not whole and _needs_end(expect, body):
+        return f"the body is over {MAX_BODY} bytes, the most that a probe reads"
     if expect.min_bytes is not None and len(body) < expect.min_bytes:
         size = f"a body of {len(body)} bytes" if body else "an empty body"
         return f"{size}; at least {expect.min_bytes} were expected"
-    if expect.max_bytes is not None and len(body) > expect.max_bytes:
-        return f"a body of over {expect.max_bytes} bytes, the most that was expected"
     if expect.body_prefix is not None and not body.startswith(expect.body_prefix):
         return f"the body begins with {body[:20]!r}, not with {expect.body_prefix[:20]!r}"
     if expect.json:
@@ -63,7 +81,7 @@ def _difference(
             return why
     if expect.wav is not None:
         try:
-            seconds = seconds_of(body)
+            seconds = seconds_of(body, whole=whole)
         except WavError as error:
             return f"no playable WAV: {error}"
         if seconds < expect.wav.min_seconds:
@@ -71,6 +89,12 @@ def _difference(
     if expect.latency is not None and latency > expect.latency:
         return f"answered after {latency:.2f} s; {expect.latency:g} s were allowed"
     return None
+
+
+def _needs_end(expect: Expectations, body: bytes) -> bool:
+    """Tell whether the verdict on a longer body could be another than on its beginning."""
+    short = expect.min_bytes is not None and len(body) < expect.min_bytes
+    return bool(expect.json) or expect.max_bytes is not None or short
 
 
 def _json_difference(wanted: tuple[tuple[str, JsonScalar], ...], body: bytes) -> str | None:
@@ -83,33 +107,38 @@ def _json_difference(wanted: tuple[tuple[str, JsonScalar], ...], body: bytes) ->
         if found is _NOTHING:
             return f"JSON has no {path}; {json.dumps(expected, ensure_ascii=False)} was expected"
         if not _equal(found, expected):
-            shown = json.dumps(found, ensure_ascii=False)[:_EXCERPT]
-            return (
-                f"JSON {path} is {shown}; {json.dumps(expected, ensure_ascii=False)} was expected"
-            )
+            wish = json.dumps(expected, ensure_ascii=False)
+            return f"JSON {path} is {_shown(found)}; {wish} was expected"
     return None
 
 
 _NOTHING = object()
+_INDEX = re.compile("[0-9]{1,9}")
 
 
 def _at(document: object, path: str) -> object:
     for part in path.split("."):
         if isinstance(document, dict) and part in document:
             document = document[part]
-        elif isinstance(document, list) and part.isdecimal() and int(part) < len(document):
+        elif isinstance(document, list) and _INDEX.fullmatch(part) and int(part) < len(document):
             document = document[int(part)]
         else:
             return _NOTHING
     return document
 
 
+def _shown(found: object) -> str:
+    try:
+        text = json.dumps(found, ensure_ascii=False)
+    except (ValueError, RecursionError):  # a nesting, or a number, that can be read and not written
+        text = f"a {type(found).__name__}"
+    return _shortened(line_of(text))
+
+
 def _equal(found: object, expected: JsonScalar) -> bool:
     # `1 == True` in Python, and not in JSON.
     if isinstance(found, bool) or isinstance(expected, bool):
         return found is expected
-    if isinstance(found, int | float) and isinstance(expected, int | float):
-        return isclose(found, expected, rel_tol=1e-9)
     return found == expected
 
 
@@ -130,5 +159,16 @@ def said(body: bytes) -> str:
     else:
         if isinstance(document, dict) and isinstance(document.get("error"), str):
             text = document["error"]
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return _shortened(line_of(text))
+
+
+def line_of(text: str) -> str:
+    """Return foreign text as one line that is safe to print: no control characters, no escapes.
+
+    Lone surrogates, which JSON can spell and UTF-8 cannot, go as well.
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _shortened(line: str) -> str:
     return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"

@@ -19,6 +19,12 @@ MAX_HEADER = 64 * 1024
 _LITTLE = 4096
 """Bytes of body read when only the status counts: enough for the reason in words."""
 _CHUNK = 64 * 1024
+_PROVISIONAL = 32
+"""1xx replies before the real one; more is a server that will never come to it."""
+
+
+class _NoReplyError(Exception):
+    """The server closed, or went on and on, before the header of a reply was whole."""
 
 
 @dataclass(slots=True)
@@ -30,6 +36,7 @@ class _Progress:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
     whole: bool = False
+    """False too when more was there than a probe reads."""
 
 
 async def http_probe(check: HttpCheck, within: float) -> ProbeResult:
@@ -45,54 +52,91 @@ async def http_probe(check: HttpCheck, within: float) -> ProbeResult:
         return ProbeResult(ok=False, detail=_late(progress, within), latency=latency)
     except OSError as error:
         return refusal(error, loop.time() - began, progress.stage)
+    except _NoReplyError as error:
+        return ProbeResult(ok=False, detail=str(error), latency=loop.time() - began)
     except h11.RemoteProtocolError as error:
-        latency = loop.time() - began
-        return ProbeResult(ok=False, detail=_broken(progress, error), latency=latency)
-    latency = loop.time() - began
-    if progress.status is None:
-        return ProbeResult(ok=False, detail="closed the connection unanswered", latency=latency)
-    return judge(check.expect, progress.status, progress.headers, bytes(progress.body), latency)
+        text = f"not HTTP: {said(str(error).encode())}"
+        return ProbeResult(ok=False, detail=text, latency=loop.time() - began)
+    except EOFError:
+        return ProbeResult(ok=False, detail=_cut_off(progress), latency=loop.time() - began)
+    assert progress.status is not None, "the exchange ends with a reply or an error"  # noqa: S101
+    return judge(
+        check.expect,
+        progress.status,
+        progress.headers,
+        bytes(progress.body),
+        loop.time() - began,
+        whole=progress.whole,
+    )
 
 
 async def _exchange(check: HttpCheck, progress: _Progress) -> None:
     reader, writer = await connect(check.host, check.port)
     try:
-        progress.stage = "connected, request not sent"
-        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER)
-        writer.write(_request(http, check))
-        await writer.drain()
         progress.stage = "connected, request sent"
-        most = min(MAX_BODY, _most(check))
-        while True:
-            event = http.next_event()
-            match event:
-                case h11.NEED_DATA:
-                    http.receive_data(await reader.read(_CHUNK))
-                case h11.Response():
-                    progress.status = event.status_code
-                    progress.headers = {
-                        name.decode("latin-1"): value.decode("latin-1")
-                        for name, value in event.headers
-                    }
-                    progress.stage = "header received"
-                case h11.Data(data=data):
-                    progress.body += data
-                    if len(progress.body) > most:
-                        return
-                case h11.InformationalResponse():
-                    continue
-                case _:
-                    progress.whole = True
-                    return
+        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER)
+        # Not drained: a server that refuses a large body says so without reading it.
+        writer.write(_request(http, check))
+        await _read_reply(reader, http, progress, _most(check))
     finally:
+        if writer.transport.get_write_buffer_size():
+            progress.stage = "connected, request not taken"
         # Not `close`: a server that never reads would keep the buffer, and the socket, for ever.
         writer.transport.abort()
+
+
+async def _read_reply(
+    reader: asyncio.StreamReader, http: h11.Connection, progress: _Progress, most: int
+) -> None:
+    """Read until the reply is whole, or over `most` bytes of body.
+
+    Raises OSError, RemoteProtocolError, _NoReplyError, and EOFError in the middle of a body.
+    """
+    provisional = 0
+    something = ended = False
+    while True:
+        try:
+            event = http.next_event()
+        except h11.RemoteProtocolError:
+            if not ended:
+                raise
+            # h11 has many words for an end that comes too early, and none for people.
+            if progress.status is not None:
+                raise EOFError from None
+            how = "in the middle of its header" if something else "unanswered"
+            raise _NoReplyError(f"closed the connection {how}") from None
+        match event:
+            case h11.NEED_DATA:
+                data = await reader.read(_CHUNK)
+                ended = not data
+                something = something or bool(data)
+                http.receive_data(data)
+            case h11.Response() | h11.InformationalResponse(status_code=101):
+                progress.status = event.status_code
+                progress.headers = {
+                    name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers
+                }
+                progress.stage = "header received"
+                if event.status_code == 101:
+                    return  # what follows is another protocol
+            case h11.InformationalResponse():
+                provisional += 1
+                if provisional > _PROVISIONAL:
+                    raise _NoReplyError(f"over {_PROVISIONAL} provisional replies, and no real one")
+            case h11.Data(data=data):
+                progress.body += data
+                if len(progress.body) > most:
+                    return
+            case _:
+                progress.whole = True
+                return
 
 
 def _most(check: HttpCheck) -> int:
     if not wants_body(check.expect):
         return _LITTLE
-    return MAX_BODY if check.expect.max_bytes is None else check.expect.max_bytes
+    most = check.expect.max_bytes
+    return MAX_BODY if most is None else min(MAX_BODY, most)
 
 
 def _request(http: h11.Connection, check: HttpCheck) -> bytes:
@@ -119,9 +163,7 @@ def _late(progress: _Progress, within: float) -> str:
     )
 
 
-def _broken(progress: _Progress, error: h11.RemoteProtocolError) -> str:
-    if progress.status is None:
-        return f"not HTTP: {said(str(error).encode())}"
+def _cut_off(progress: _Progress) -> str:
     announced = progress.headers.get("content-length")
     of = f" of {announced}" if announced else ""
     return f"reply cut off after {len(progress.body)}{of} bytes"
