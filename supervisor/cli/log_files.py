@@ -8,7 +8,10 @@ from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.logs import follow
+from supervisor.logs.logfile import PREFIX
 
+_MARKS_PER_LINE = 5
+"""A service that writes one line and fails leaves two or three marks with it."""
 TIMEOUT = 2.0
 """Seconds after which the YAML is asked instead of the daemon."""
 
@@ -39,8 +42,12 @@ def log_path(system: System, name: str) -> str | None:
 
 
 def last_lines(path: str, count: int) -> list[str]:
-    """Return the last lines of a log, older files of it included; none if it cannot be read."""
+    """Return the last lines that a service itself wrote; none if its log cannot be read.
+
+    Our own marks are left out: each restart writes several, and would crowd out what matters.
+    """
     try:
-        return [line.text for line in follow.last_lines(path, count)]
+        lines = [line.text for line in follow.last_lines(path, count * _MARKS_PER_LINE)]
     except OSError:
         return []
+    return [line for line in lines if not line.startswith(PREFIX)][-count:]

@@ -34,7 +34,7 @@ def change_line(service: ServiceStatus, paint: Paint) -> str:
     state = paint(service["state"], state_color(service["state"]))
     reason = printable(service["reason"])
     name = printable(service["name"])
-    return f"{name}: {state}" if reason == service["state"] else f"{name}: {state}: {reason}"
+    return f"{name}: {state}: {reason}"
 
 
 def arrival_line(

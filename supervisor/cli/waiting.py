@@ -65,7 +65,8 @@ class View:
             return
         for service in services:
             now = (service["state"], service["reason"])
-            if self._told.get(service["name"]) != now:
+            # Up already, and only to prove that it stays so: the line on arrival will do.
+            if service["state"] != "running" and self._told.get(service["name"]) != now:
                 self._told[service["name"]] = now
                 print(change_line(service, self._paint), flush=True)
 

@@ -1,0 +1,128 @@
+"""A daemon that runs nothing: the real control server, with answers that a test writes down."""
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+from supervisor.control.messages import ServiceStatus
+from supervisor.control.server import ControlServer, Handler, Reply, Request, Stream
+from supervisor.journal import NAME, Entry
+from supervisor.posix.lock import DaemonLock
+from tests.cli.fleets import daemon
+
+DEADLINE = 20.0
+
+Picture = list[ServiceStatus]
+
+
+class FakeDaemon:
+    """Answers with the first of `pictures`, each once, and with the last for ever after."""
+
+    def __init__(self, root: Path, *pictures: Picture) -> None:
+        self.root = root
+        self.state_dir = root / ".atlas"
+        self.pictures = list(pictures)
+        self.config = str(root / "services.yaml")
+        self.stopping = False
+        self.commands: list[tuple[str, list[str]]] = []
+        self.also: list[str] = []
+        self.refusal: Reply | None = None
+        self.events: list[Entry] = []
+        self.after: Callable[[], list[Picture]] = list
+        """What the pictures are after a command; nothing leaves them as they are."""
+        self.errors: list[str] = []
+        self._loop = asyncio.new_event_loop()
+        self._end = asyncio.Event()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "FakeDaemon":
+        self._thread.start()
+        assert self._ready.wait(DEADLINE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self._thread.join(DEADLINE)
+        assert not self._thread.is_alive()
+        self._loop.close()
+        assert self.errors == []
+
+    def end(self) -> None:
+        """Close the socket and let go of the lock, as a daemon does that ends."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._end.set)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        self.state_dir.mkdir(mode=0o700, exist_ok=True)
+        lock = DaemonLock.acquire(str(self.state_dir / "lock"))
+        verbs = {("POST", f"/v1/{verb}"): self._command(verb) for verb in _VERBS}
+        server = ControlServer(
+            str(self.state_dir),
+            {
+                ("GET", "/v1/status"): self._status,
+                ("GET", "/v1/events"): self._events,
+                ("POST", "/v1/shutdown"): self._shutdown,
+                **verbs,
+            },
+            on_error=self.errors.append,
+        )
+        await server.start()
+        self._ready.set()
+        await self._end.wait()
+        await server.close()
+        lock.release()
+
+    async def _status(self, _request: Request) -> Reply:
+        picture = self.pictures.pop(0) if len(self.pictures) > 1 else self.pictures[0]
+        about = daemon(stopping=self.stopping, config=self.config)
+        about["pid"] = os.getpid()
+        return Reply(200, cast("object", {"daemon": about, "services": picture}))
+
+    def _command(self, verb: str) -> Handler:
+        async def handle(request: Request) -> Reply:
+            names = cast("dict[str, list[str]]", request.json)["services"]
+            self.commands.append((verb, names))
+            if self.refusal is not None:
+                return self.refusal
+            self.pictures = self.after() or self.pictures
+            known = [s["name"] for s in self.pictures[-1]]
+            return Reply(202, {"services": names or known, "also": self.also, "seq": 0})
+
+        return handle
+
+    async def _shutdown(self, _request: Request) -> Reply:
+        self.commands.append(("shutdown", []))
+        self.pictures = self.after() or self.pictures
+        self.stopping = True
+        self._loop.call_later(0.05, self._end.set)
+        return Reply(202, {"services": [], "also": [], "seq": 0})
+
+    async def _events(self, request: Request) -> Stream:
+        return Stream(self._entries(int(request.query["after"])))
+
+    async def _entries(self, after: int) -> AsyncIterator[object]:
+        for entry in self.events:
+            if entry.seq > after:
+                yield asdict(entry)
+        self._end.set()
+
+
+_VERBS = ("start", "stop", "restart")
+
+
+def write_journal(root: Path, entries: list[Entry]) -> None:
+    """Write a journal as a daemon does."""
+    folder = root / ".atlas"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    lines = [json.dumps(asdict(entry)) for entry in entries]
+    (folder / NAME).write_text("".join(f"{line}\n" for line in lines))
