@@ -63,7 +63,9 @@ def run(config: Path) -> int:
     try:
         private_directory(spec.state_dir)
         private_directory(f"{spec.state_dir}/fifo")
-        lock = DaemonLock.acquire(f"{spec.state_dir}/lock")
+        # Never released: the kernel does that when this process is gone, and those who wait for
+        # its end (`atlasctl down`) look at the lock.
+        DaemonLock.acquire(f"{spec.state_dir}/lock")
     except (LockHeldError, UnsafePathError) as error:
         print(f"atlasctl: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -75,8 +77,6 @@ def run(config: Path) -> int:
     except (BindError, OSError) as error:
         print(f"atlasctl: {error}", file=sys.stderr)
         return EXIT_FAILED
-    finally:
-        lock.release()
     return EXIT_OK
 
 
@@ -150,14 +150,17 @@ class Daemon:
 
     async def _begin(self) -> None:
         """Take over what an earlier daemon left and start what is to run."""
-        wanted = []
+        wanted, unwanted = [], []
         for service in self._spec.services:
             name = service.name
             adopted = await self._machine.take_over(service)
             if adopted is not None:
                 self._post(name, adopted)
+                if not self._machine.is_wanted(name):
+                    unwanted.append(name)
             elif service.enabled and self._machine.is_wanted(name):
                 wanted.append(name)
+        self._runtime.stop(unwanted, "asked before the last daemon was killed")
         self._runtime.start(wanted, "the daemon starts")
 
     async def _end(self) -> None:
@@ -288,8 +291,7 @@ class Daemon:
         unknown = [name for name in names if name not in units]
         if unknown:
             return self._unknown(unknown)
-        enabled = [s.name for s in self._spec.services if s.enabled or verb == "stop"]
-        asked = [name for name in units if name in names] if names else enabled
+        asked = [name for name in units if name in names] if names else self._all(verb)
         seq = self._journal.seq
         also: list[str] = []
         match verb:
@@ -302,6 +304,18 @@ class Daemon:
             case _:
                 self._runtime.restart(asked, "by a client")
         return Reply(202, _accepted(asked, also, seq))
+
+    def _all(self, verb: str) -> list[str]:
+        """Return what a command without names is about."""
+        units = self._runtime.fleet.units.values()
+        match verb:
+            case "stop":
+                return [unit.spec.name for unit in units]
+            case "restart":
+                return [unit.spec.name for unit in units if unit.spec.enabled]
+            case _:
+                # A job that is done is as it should be; `start NAME` runs it again.
+                return [u.spec.name for u in units if u.spec.enabled and u.state() != "completed"]
 
     def _unknown(self, names: Sequence[str]) -> Reply:
         known = list(self._runtime.fleet.units)

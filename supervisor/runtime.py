@@ -200,10 +200,18 @@ class Runtime:
         task.add_done_callback(self._tasks.discard)
 
     async def _clear(self, name: str, run: RunId, left: Awaitable[tuple[str, ...]]) -> None:
-        self.post(name, Cleared(run, await left))
+        try:
+            words = await left
+        except Exception as error:  # noqa: BLE001 - without an answer the unit would wait for ever
+            words = (f"it could not be looked at: {type(error).__name__}: {error}",)
+        self.post(name, Cleared(run, words))
 
     async def _probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> None:
-        self.post(spec.name, Probed(run, kind, await self._host.probe(spec, kind)))
+        try:
+            result = await self._host.probe(spec, kind)
+        except Exception as error:  # noqa: BLE001 - without an answer it would never be asked again
+            result = ProbeResult(None, f"the prober failed: {type(error).__name__}: {error}")
+        self.post(spec.name, Probed(run, kind, result))
 
     # The timer -------------------------------------------------------------------------------
 

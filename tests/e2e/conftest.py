@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,8 +20,8 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 import yaml
-from supervisor.control.client import ControlClient, ControlError, DaemonNotRunning
 
+from supervisor.control.client import ControlClient, ControlError, DaemonNotRunning
 from supervisor.posix.environment import FLEET_MARK, fleet_mark
 
 T = TypeVar("T")
@@ -138,6 +139,10 @@ def system(tmp_path: Path) -> Iterator[System]:
     made.close()
 
 
+_PAUSE = threading.Event()
+"""Never set: waiting for it gives the processor to those who are waited for."""
+
+
 def eventually(what: str, look: Callable[[], T | None], within: float = DEADLINE) -> T:
     """Return the first value of `look` that is neither None nor False.
 
@@ -150,7 +155,7 @@ def eventually(what: str, look: Callable[[], T | None], within: float = DEADLINE
             if seen is not None and seen is not False:
                 return seen
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        os.sched_yield()
+        _PAUSE.wait(0.01)
 
 
 def free_port() -> int:
