@@ -14,6 +14,7 @@ from supervisor.cli.exits import CommandError, ExitStatus
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus
 from supervisor.core.spec import FleetSpec
+from supervisor.posix.identity import ProcessIdentity, is_alive
 from supervisor.posix.lock import lock_holder
 from supervisor.posix.spawn import Command, SpawnError, spawn
 from supervisor.posix.state import UnsafePathError, private_directory
@@ -80,10 +81,12 @@ def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> Flee
         time.sleep(POLL)
 
 
-def wait_until_gone(system: System, pid: int, deadline: float) -> bool:
-    """Return True when the daemon `pid` has let go of its lock; False at the deadline."""
-    lock = os.path.join(system.state_dir, "lock")
-    while lock_holder(lock) == pid:
+def wait_until_gone(daemon: ProcessIdentity | None, deadline: float) -> bool:
+    """Return True when this process has ended, and with it its lock; False at the deadline.
+
+    Who it is must have been asked while it answered: afterwards its pid may be another's.
+    """
+    while daemon is not None and is_alive(daemon):
         if time.monotonic() >= deadline:
             return False
         time.sleep(POLL)

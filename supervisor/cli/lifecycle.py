@@ -39,6 +39,7 @@ from supervisor.config.loader import load
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus, ServiceStatus
 from supervisor.core.spec import FleetSpec
+from supervisor.posix.identity import identify
 
 EXCERPT = 10
 """Log lines shown of a service that failed."""
@@ -66,7 +67,7 @@ def _daemon_for(system: System, spec: FleetSpec, view: View, deadline: float) ->
     if fleet is not None and fleet["daemon"]["stopping"]:
         pid = fleet["daemon"]["pid"]
         view.say(f"the supervisor (pid {pid}) is stopping; waiting for its end")
-        if not wait_until_gone(system, pid, deadline):
+        if not wait_until_gone(identify(pid), deadline):
             raise CommandError(
                 ExitStatus.NOT_REACHED,
                 f"the supervisor (pid {pid}) is still stopping its services",
@@ -232,6 +233,7 @@ def down(call: Invocation) -> int:
     if fleet is None:
         return _nothing_to_stop(system)
     pid = fleet["daemon"]["pid"]
+    daemon = identify(pid)
     names = [service["name"] for service in fleet["services"]]
     stopped = [s["name"] for s in fleet["services"] if s["pid"] is None]
     outcome: Outcome | None = None
@@ -247,12 +249,12 @@ def down(call: Invocation) -> int:
                     timeout=call.timeout,
                 )
             except DaemonNotRunning:
-                pass  # it has ended, which is what was asked for; the lock below proves it
+                pass  # it has ended, which is what was asked for; the wait below proves it
             except ControlError as error:
                 # It may have ended in the middle of an answer; a refusal has a status.
                 if error.status:
                     raise
-        gone = wait_until_gone(system, pid, began + call.timeout)
+        gone = wait_until_gone(daemon, began + call.timeout)
     except KeyboardInterrupt:
         raise Interrupted("the supervisor goes on stopping; see: atlasctl status") from None
     if gone:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import os
+import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
@@ -36,6 +36,9 @@ class FakeDaemon:
         self.after: Callable[[], list[Picture]] = list
         """What the pictures are after a command; nothing leaves them as they are."""
         self.errors: list[str] = []
+        # A process that can end, as the test's own cannot.
+        self._body = subprocess.Popen(["sleep", "1000"])
+        self.pid = self._body.pid
         self._loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
         self._ready = threading.Event()
@@ -81,11 +84,13 @@ class FakeDaemon:
         await self._end.wait()
         await server.close()
         lock.release()
+        self._body.kill()
+        self._body.wait(DEADLINE)
 
     async def _status(self, _request: Request) -> Reply:
         picture = self.pictures.pop(0) if len(self.pictures) > 1 else self.pictures[0]
         about = daemon(stopping=self.stopping, config=self.config)
-        about["pid"] = os.getpid()
+        about["pid"] = self.pid
         return Reply(200, cast("object", {"daemon": about, "services": picture}))
 
     def _command(self, verb: str) -> Handler:

@@ -320,7 +320,7 @@ def test_down_waits_until_the_daemon_is_gone(root: Path, ctl: Ctl) -> None:
     assert (code, err) == (0, "")
     assert fake.commands == [("shutdown", [])]
     assert out.splitlines()[-1].startswith(
-        f"stopped 2 services and the supervisor (pid {os.getpid()}) after"
+        f"stopped 2 services and the supervisor (pid {fake.pid}) after"
     )
 
 
