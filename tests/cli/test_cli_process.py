@@ -126,7 +126,7 @@ def test_logs_are_followed_over_what_comes_and_ctrl_c_ends_it(root: Path, begin:
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130
     assert out == b""
-    assert err == ("atlasctl: interrupted: no longer following; the services go on as they are\n")
+    assert err == (b"atlasctl: interrupted: no longer following; the services go on as they are\n")
 
 
 def test_ctrl_c_while_waiting_says_what_goes_on(root: Path, begin: Begin) -> None:
