@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
@@ -14,6 +15,9 @@ from supervisor.control.socket import socket_path
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes; the status of 1000 services is under one million."""
 MAX_LINE = 1024 * 1024
+"""Bytes of one value in a stream."""
+_RETRY = 0.02
+"""Seconds between attempts to connect while the daemon's queue of connections is full."""
 _CHUNK = 64 * 1024
 
 
@@ -57,91 +61,143 @@ class ControlClient:
         event may be long in coming.
         """
         with self._connect() as connection:
-            events = self._exchange(connection, "GET", _target(path, query), None)
+            exchange = _Exchange(connection, "GET", _target(path, query), None, self._timeout)
+            events = exchange.events()
             response = next(events, None)
             if not isinstance(response, h11.Response) or response.status_code >= 400:
-                raise _refusal(response, b"".join(_data(events)))
-            connection.settimeout(None)
+                raise _refusal(response, _whole_body(events))
+            exchange.wait_for_ever()
             rest = b""
             for data in _data(events):
                 *lines, rest = (rest + data).split(b"\n")
                 if len(rest) > MAX_LINE:
                     raise ControlError(0, "the daemon sends a line without end")
-                yield from map(json.loads, lines)
+                try:
+                    values = [json.loads(line) for line in lines]
+                except ValueError as error:
+                    raise ControlError(0, f"the daemon sends no JSON: {error}") from None
+                yield from values
 
     def _whole(self, method: str, target: str, body: object) -> object:
         with self._connect() as connection:
-            events = self._exchange(connection, method, target, body)
+            exchange = _Exchange(connection, method, target, body, self._timeout)
+            events = exchange.events()
             response = next(events, None)
-            data = bytearray()
-            for chunk in _data(events):
-                data += chunk
-                if len(data) > MAX_REPLY:
-                    raise ControlError(0, f"the daemon's reply is over {MAX_REPLY} bytes")
+            data = _whole_body(events)
             if not isinstance(response, h11.Response) or response.status_code >= 400:
-                raise _refusal(response, bytes(data))
+                raise _refusal(response, data)
+            if not exchange.whole:
+                raise ControlError(0, "the supervisor ended in the middle of its answer")
             try:
                 return json.loads(data)
             except ValueError as error:
                 raise ControlError(0, f"the daemon's reply is not JSON: {error}") from None
 
     def _connect(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(self._timeout)
-        try:
-            connection.connect(self._path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            connection.close()
-            raise DaemonNotRunning(self._path) from None
-        except PermissionError:
-            connection.close()
-            owner = _owner(self._path)
-            hint = "start your own: atlasctl up" if owner is not None else ""
-            raise ControlError(0, f"{self._path} belongs to uid {owner}", hint) from None
-        except OSError as error:
-            connection.close()
-            raise ControlError(0, f"cannot connect to {self._path}: {error}") from None
-        return connection
+        deadline = time.monotonic() + self._timeout
+        while True:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(self._timeout)
+            try:
+                connection.connect(self._path)
+            except OSError as error:
+                connection.close()
+                # Linux says at once that the queue is full, whatever the time-out.
+                if isinstance(error, BlockingIOError) and time.monotonic() < deadline:
+                    time.sleep(_RETRY)
+                    continue
+                raise self._unreachable(error) from None
+            return connection
 
-    def _exchange(
-        self, connection: socket.socket, method: str, target: str, body: object
-    ) -> Iterator[h11.Event]:
-        http = h11.Connection(h11.CLIENT)
+    def _unreachable(self, error: OSError) -> DaemonNotRunning | ControlError:
+        match error:
+            case FileNotFoundError() | ConnectionRefusedError():
+                return DaemonNotRunning(self._path)
+            case BlockingIOError() | TimeoutError():
+                return ControlError(0, _silence(self._timeout))
+            case PermissionError():
+                owner = _owner(self._path)
+                whose = "is not yours" if owner is None else f"belongs to uid {owner}"
+                return ControlError(0, f"{self._path} {whose}", "start your own: atlasctl up")
+            case _:
+                return ControlError(0, f"cannot connect to {self._path}: {error}")
+
+
+class _Exchange:
+    """One request, and the events of its reply, within one deadline for all of it."""
+
+    def __init__(
+        self, connection: socket.socket, method: str, target: str, body: object, timeout: float
+    ) -> None:
+        self.whole = False
+        self._connection = connection
+        self._timeout = timeout
+        self._deadline: float | None = time.monotonic() + timeout
+        self._http = h11.Connection(h11.CLIENT)
         data = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
         headers = [("Host", "atlasctl"), ("Connection", "close")]
         if body is not None:
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
-        out = http.send(h11.Request(method=method, target=target, headers=headers)) or b""
+        request = h11.Request(method=method, target=target, headers=headers)
+        out = self._http.send(request) or b""
         if data:
-            out += http.send(h11.Data(data=data)) or b""
-        out += http.send(h11.EndOfMessage()) or b""
+            out += self._http.send(h11.Data(data=data)) or b""
+        out += self._http.send(h11.EndOfMessage()) or b""
         try:
             connection.sendall(out)
         except TimeoutError:
-            raise ControlError(0, self._silence()) from None
+            raise ControlError(0, _silence(timeout)) from None
         except OSError:
             # It may have refused before it read all of the request: its reply says more.
             pass
-        return self._events(connection, http)
 
-    def _events(self, connection: socket.socket, http: h11.Connection) -> Iterator[h11.Event]:
+    def wait_for_ever(self) -> None:
+        """Bound what follows no more: the next event of a stream may be long in coming."""
+        self._deadline = None
+
+    def events(self) -> Iterator[h11.Event]:
+        """Yield response, data and end; nothing more once the daemon is gone."""
         while True:
             try:
-                event = http.next_event()
+                event = self._http.next_event()
                 if event is h11.NEED_DATA:
-                    http.receive_data(connection.recv(_CHUNK))
+                    self._http.receive_data(self._received())
                     continue
             except TimeoutError:
-                raise ControlError(0, self._silence()) from None
+                raise ControlError(0, _silence(self._timeout)) from None
             except (OSError, h11.RemoteProtocolError):
                 # The daemon was killed, or ended, in the middle of its reply.
                 return
+            if isinstance(event, h11.InformationalResponse):
+                continue
+            if isinstance(event, h11.EndOfMessage):
+                self.whole = True
             if not isinstance(event, h11.Event) or isinstance(event, h11.ConnectionClosed):
                 return
             yield event
 
-    def _silence(self) -> str:
-        return f"the supervisor did not answer within {self._timeout:g} s"
+    def _received(self) -> bytes:
+        if self._deadline is None:
+            self._connection.settimeout(None)
+        else:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._connection.settimeout(left)
+        return self._connection.recv(_CHUNK)
+
+
+def _silence(timeout: float) -> str:
+    return f"the supervisor did not answer within {timeout:g} s"
+
+
+def _whole_body(events: Iterator[h11.Event]) -> bytes:
+    body = bytearray()
+    for data in _data(events):
+        body += data
+        if len(body) > MAX_REPLY:
+            raise ControlError(0, f"the daemon's reply is over {MAX_REPLY} bytes")
+    return bytes(body)
 
 
 def _target(path: str, query: dict[str, str]) -> str:

@@ -10,23 +10,37 @@ import contextlib
 import json
 import os
 import socket
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
-from supervisor.control.socket import peer_uid, socket_path
+from supervisor.control.socket import BindError as BindError
+from supervisor.control.socket import bind, peer_uid, socket_path
 
-MAX_CONNECTIONS = 64
-MAX_HEADER = 16 * 1024
-MAX_BODY = 1024 * 1024
-REQUEST_TIMEOUT = 10.0
-"""Seconds that a request may take to arrive; an idle connection is closed after as long."""
-WRITE_TIMEOUT = 10.0
-"""Seconds that a client may leave a reply unread once the socket's buffer is full."""
+_UNWIND = 1.0
+"""Seconds that a stream may take to end once nobody listens to it any more."""
+_LINGER = 1.0
+"""Seconds that a refused client may go on sending, so that it comes to read the refusal."""
+_LINGER_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client, and all together, may take."""
+
+    connections: int = 64
+    """Served at once. As many again are told to come back, and those beyond are cut off."""
+    header: int = 16 * 1024
+    """Bytes."""
+    body: int = 1024 * 1024
+    """Bytes."""
+    request: float = 10.0
+    """Seconds that a request may take to arrive; an idle connection is closed after as long."""
+    write: float = 10.0
+    """Seconds that a client may leave a reply, or one value of a stream, unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,7 @@ class Reply:
 
     status: int
     value: object
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +72,6 @@ Routes = Mapping[tuple[str, str], Handler]
 """By method and path."""
 
 
-class BindError(Exception):
-    """The control socket cannot be bound; the message says why and what to do."""
-
-
 class ControlServer:
     """Serves `routes` to this user, and to root."""
 
@@ -71,7 +82,10 @@ class ControlServer:
         *,
         on_error: Callable[[str], None],
         peer: Callable[[socket.socket], int] = peer_uid,
+        limits: Limits = Limits(),
     ) -> None:
+        self.limits = limits
+        self.closing = False
         self._path = socket_path(state_dir)
         self._routes = routes
         self._on_error = on_error
@@ -83,13 +97,16 @@ class ControlServer:
     async def start(self) -> None:
         """Listen. Raises BindError."""
         self._server = await asyncio.start_unix_server(
-            self._accepted, sock=_bind(self._path), limit=MAX_HEADER
+            self._accepted,
+            sock=bind(self._path, self.limits.connections),
+            limit=self.limits.header,
         )
 
     async def close(self, grace: float = 1.0) -> None:
         """Listen no more; replies under way get `grace` seconds, all else is cut off."""
         if self._server is None:
             return
+        self.closing = True
         self._server.close()
         with contextlib.suppress(OSError):
             os.unlink(self._path)
@@ -103,11 +120,16 @@ class ControlServer:
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "asyncio runs this as a task"  # noqa: S101
+        if len(self._tasks) >= 2 * self.limits.connections:
+            writer.transport.abort()
+            return
         self._tasks.add(task)
         try:
             await _Connection(self, reader, writer).serve()
         except (OSError, TimeoutError, asyncio.CancelledError):
             pass  # the client is gone, too slow, or we are closing: nobody is left to tell
+        except Exception as error:  # noqa: BLE001 - a bug here is one client's loss
+            self.failed("a connection", error)
         finally:
             self._tasks.discard(task)
             self._replying.discard(task)
@@ -116,7 +138,7 @@ class ControlServer:
 
     def refuses(self, connection: socket.socket) -> Reply | None:
         """Return the reply to a client that is not served at all."""
-        if len(self._tasks) > MAX_CONNECTIONS:
+        if len(self._tasks) > self.limits.connections:
             return problem(503, "too many connections", "try again in a moment")
         try:
             uid = self._peer(connection)
@@ -128,22 +150,37 @@ class ControlServer:
 
     async def answer(self, method: str, target: str, body: bytes) -> Reply | Stream:
         """Return what the route says; every failure is a reply as well."""
-        url = urlsplit(target)
-        handler = self._routes.get((method, url.path))
+        try:
+            url = urlsplit(target)
+        except ValueError as error:
+            return problem(400, f"{target} is no address: {error}", "GET /v1/status")
+        handler = self._routes.get(("GET" if method == "HEAD" else method, url.path))
         if handler is None:
             allowed = [its for its, path in self._routes if path == url.path]
             if not allowed:
                 return problem(404, f"there is no {url.path}", "GET /v1/status")
-            return problem(405, f"{url.path} takes {' or '.join(allowed)}", "use that method")
+            refusal = problem(405, f"{url.path} takes {' or '.join(allowed)}", "use that method")
+            allow = ", ".join([*allowed, *(["HEAD"] if "GET" in allowed else [])])
+            return replace(refusal, headers=(("Allow", allow),))
         try:
             value = json.loads(body) if body.strip() else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return problem(400, f"the body is not JSON: {error}", "send JSON or no body")
         try:
             return await handler(Request(dict(parse_qsl(url.query)), value))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # we are closing; else something that the handler waited for was cancelled
+            return self.failed(f"{method} {url.path}", error)
         except Exception as error:  # noqa: BLE001 - a bug in one route must not end supervision
-            self._on_error(f"{method} {url.path}: {type(error).__name__}: {error}")
-            return problem(500, f"{type(error).__name__}: {error}", "see: atlasctl events")
+            return self.failed(f"{method} {url.path}", error)
+
+    def failed(self, what: str, error: BaseException) -> Reply:
+        """Report a bug of ours, and return the reply to whoever met it."""
+        text = f"{type(error).__name__}: {error}"
+        self._on_error(f"{what}: {text}")
+        return problem(500, text, "see: atlasctl events")
 
     def replying(self, task: asyncio.Task[None] | None, *, now: bool) -> None:
         """Keep track of who would be cut off in the middle of a reply."""
@@ -160,25 +197,31 @@ class _Connection:
         self._server = server
         self._reader = reader
         self._writer = writer
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER)
+        self._limits = server.limits
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=server.limits.header)
+        self._head = False
+        # Or `drain` would return, and the connection be cut, with the rest of a reply unsent.
+        writer.transport.set_write_buffer_limits(high=0)
 
     async def serve(self) -> None:
         refusal = self._server.refuses(self._writer.get_extra_info("socket"))
         task = asyncio.current_task()
-        while True:
+        while not self._server.closing:
             try:
-                async with asyncio.timeout(REQUEST_TIMEOUT):
+                async with asyncio.timeout(self._limits.request):
                     request, body = await self._request()
             except h11.RemoteProtocolError as error:
                 await self._reply(problem(error.error_status_hint, str(error), "speak HTTP/1.1"))
+                await self._linger()
                 return
             if request is None:
                 return
+            self._head = request.method == b"HEAD"
             self._server.replying(task, now=True)
             if refusal is not None:
                 reply: Reply | Stream = refusal
-            elif len(body) > MAX_BODY:
-                reply = problem(413, f"the body is over {MAX_BODY} bytes", "send less")
+            elif len(body) > self._limits.body:
+                reply = problem(413, f"the body is over {self._limits.body} bytes", "send less")
             else:
                 method, target = request.method.decode("ascii"), request.target.decode("ascii")
                 reply = await self._server.answer(method, target, body)
@@ -188,9 +231,12 @@ class _Connection:
             else:
                 await self._reply(reply)
             self._server.replying(task, now=False)
-            if self._http.our_state is h11.MUST_CLOSE or self._http.their_state is not h11.DONE:
-                return
-            self._http.start_next_cycle()
+            if self._http.our_state is h11.DONE is self._http.their_state:
+                self._http.start_next_cycle()
+                continue
+            if self._http.their_state is h11.SEND_BODY:
+                await self._linger()
+            return
 
     async def _request(self) -> tuple[h11.Request | None, bytes]:
         """Return the next request whole, or None if the client has no more."""
@@ -203,12 +249,12 @@ class _Connection:
                     if self._http.they_are_waiting_for_100_continue:
                         go_on = h11.InformationalResponse(status_code=100, headers=[])
                         await self._send(go_on)
-                    self._http.receive_data(await self._reader.read(MAX_HEADER))
+                    self._http.receive_data(await self._reader.read(self._limits.header))
                 case h11.Request():
                     request = event
                 case h11.Data(data=data):
                     body += data
-                    if len(body) > MAX_BODY:
+                    if len(body) > self._limits.body:
                         return request, bytes(body)
                 case h11.EndOfMessage():
                     return request, bytes(body)
@@ -218,34 +264,60 @@ class _Connection:
     async def _reply(self, reply: Reply) -> None:
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
-        body = _line(reply.value)
+        try:
+            body = _line(reply.value)
+        except (TypeError, ValueError, RecursionError) as error:
+            reply = self._server.failed("a reply", error)
+            body = _line(reply.value)
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        headers += reply.headers
         await self._send(h11.Response(status_code=reply.status, headers=headers))
-        await self._send(h11.Data(data=body))
+        if not self._head:
+            await self._send(h11.Data(data=body))
         await self._send(h11.EndOfMessage())
+
+    async def _linger(self) -> None:
+        """Take some of what a refused client still sends, and drop it.
+
+        A socket that is closed with bytes unread resets the connection (RFC 9112, 9.6): the
+        client's own sending would fail before it had read why.
+        """
+        self._writer.write_eof()
+        left = _LINGER_BYTES
+        async with asyncio.timeout(_LINGER):
+            while left > 0 and (data := await self._reader.read(self._limits.header)):
+                left -= len(data)
 
     async def _stream(self, values: AsyncIterator[object]) -> None:
         headers = [("Content-Type", "application/x-ndjson"), ("Transfer-Encoding", "chunked")]
-        await self._send(h11.Response(status_code=200, headers=headers))
-        gone = asyncio.ensure_future(self._reader.read(1))
-        following: asyncio.Task[object] | None = None
+        gone: asyncio.Task[Any] = asyncio.ensure_future(self._reader.read(1))
+        following: asyncio.Task[Any] | None = None
         try:
-            while True:
+            await self._send(h11.Response(status_code=200, headers=headers))
+            while not self._head:
                 following = asyncio.ensure_future(_next(values))
                 await asyncio.wait((following, gone), return_when=asyncio.FIRST_COMPLETED)
                 if gone.done():
                     return  # it left, or has something to say that it should have said before
-                value = following.result()
-                if value is _END:
+                try:
+                    value = following.result()
+                    line = b"" if value is _END else _line(value)
+                except Exception as error:  # noqa: BLE001 - a bug in one route, as in `answer`
+                    # Cut off in the middle, so that nobody takes the stream for complete.
+                    self._server.failed("a stream", error)
+                    return
+                if not line:
                     break
-                await self._send(h11.Data(data=_line(value)))
+                await self._send(h11.Data(data=line))
             await self._send(h11.EndOfMessage())
         finally:
-            for pending in (gone, following):
-                if pending is not None and not pending.done():
-                    pending.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await pending
+            pending = [task for task in (gone, following) if task is not None]
+            for task in pending:
+                task.cancel()
+            ended, _ = await asyncio.wait(pending, timeout=_UNWIND)
+            for task in ended:
+                if not task.cancelled():
+                    task.exception()  # nobody is left to tell
             close = getattr(values, "aclose", None)
             if close is not None:
                 await close()
@@ -256,7 +328,7 @@ class _Connection:
         data = self._http.send(event)
         if data:
             self._writer.write(data)
-            async with asyncio.timeout(WRITE_TIMEOUT):
+            async with asyncio.timeout(self._limits.write):
                 await self._writer.drain()
 
 
@@ -273,40 +345,6 @@ def problem(status: int, error: str, hint: str) -> Reply:
 
 
 def _line(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def _bind(path: str) -> socket.socket:
-    """Bind at a temporary name with the right mode, then move it into place.
-
-    So there is no moment at which the socket is there and others may connect, and a stale one is
-    replaced. The caller holds the daemon's lock: no living daemon has the name.
-    """
-    folder = os.path.dirname(path)
-    # As long as the name itself: it may be of the greatest length that a socket can have.
-    temporary = f"{path[:-1]}~"
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        found = os.stat(folder)
-        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise BindError(f"{folder} must be yours alone: chmod 700 {folder}")
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        before = os.umask(0o177)
-        try:
-            listening.bind(temporary)
-        finally:
-            os.umask(before)
-        listening.listen(MAX_CONNECTIONS)
-        with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISDIR(os.lstat(path).st_mode):
-                raise BindError(f"{path} is a directory: remove it")
-        os.rename(temporary, path)
-    except OSError as error:
-        listening.close()
-        raise BindError(f"cannot listen at {path}: {error.strerror or error}") from error
-    except BindError:
-        listening.close()
-        raise
-    return listening
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # A lone surrogate (a file name that is no UTF-8) becomes the escape that JSON has for it.
+    return text.encode("utf-8", "backslashreplace") + b"\n"

@@ -1,7 +1,9 @@
 """Where the control socket is, and who may speak through it."""
 
+import contextlib
 import os
 import socket
+import stat
 import struct
 import sys
 import zlib
@@ -14,6 +16,10 @@ LONGEST = 103
 
 class SocketPathError(Exception):
     """No usable place for the socket."""
+
+
+class BindError(Exception):
+    """The control socket cannot be bound; the message says why and what to do."""
 
 
 def socket_path(state_dir: str, environ: Mapping[str, str] | None = None) -> str:
@@ -59,3 +65,40 @@ def peer_uid(connection: socket.socket) -> int:
     if version != 0:
         raise OSError(f"unknown version {version} of struct xucred")
     return int(uid)
+
+
+def bind(path: str, backlog: int) -> socket.socket:
+    """Bind at a temporary name with the right mode, then move it into place.
+
+    So there is no moment at which the socket is there and others may connect, and a stale one is
+    replaced. Anything else at the place is left alone. Raises BindError. The caller holds the daemon's lock: no living daemon has the name.
+    """
+    folder = os.path.dirname(path)
+    # As long as the name itself: it may be of the greatest length that a socket can have.
+    temporary = f"{path[:-1]}~"
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        found = os.stat(folder)
+        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise BindError(f"{folder} must be yours alone: chmod 700 {folder}")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        before = os.umask(0o177)
+        try:
+            listening.bind(temporary)
+        finally:
+            os.umask(before)
+        listening.listen(backlog)
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                os.unlink(temporary)
+                raise BindError(f"{path} is in the way and no socket: move it away")
+        os.rename(temporary, path)
+    except OSError as error:
+        listening.close()
+        raise BindError(f"cannot listen at {path}: {error.strerror or error}") from error
+    except BindError:
+        listening.close()
+        raise
+    return listening

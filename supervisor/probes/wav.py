@@ -15,7 +15,7 @@ _EXTENDED: Final = 40
 _EXTENSIBLE: Final = 0xFFFE
 _HEADER: Final = 12
 _STREAM: Final = 0x7FFF0000
-"""From here on a size means "not known yet": ffmpeg writes 0xFFFFFFFF, sox and eSpeak about 2 GiB."""
+"""From here on a size means "not known yet": 0xFFFFFFFF of ffmpeg, about 2 GiB of eSpeak."""
 _MAX_CHUNKS: Final = 1000
 """Real files have a handful; 16 MiB of empty ones would hold up the daemon."""
 

@@ -103,7 +103,7 @@ def test_every_key_of_a_service() -> None:
         ports=(81,),
         sockets=(
             spec.SocketSpec("http", (("::1", 3001),)),
-            spec.SocketSpec("all", (("0.0.0.0", 80),)),  # noqa: S104 - written out by the user
+            spec.SocketSpec("all", (("0.0.0.0", 80),)),
         ),
         restart=spec.RestartSpec("on-failure", spec.Backoff(1.0, 1.5, 90.0, 0.0), None, 0.0),
         stop=spec.StopSpec(int(signal.SIGINT), 1.5),

@@ -11,12 +11,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from supervisor.logs.rotation import reading_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 DEADLINE = 20.0
 
@@ -61,7 +64,7 @@ class Control:
         assert isinstance(reply, dict)
         return reply
 
-    def ask(self, op: str, fds: list[int] | None = None, **fields: object) -> dict[str, object]:
+    def ask(self, op: str, fds: list[int] | None = None, /, **fields: object) -> dict[str, object]:
         self.send(json.dumps({"op": op, **fields}).encode() + b"\n", fds)
         return self.receive()
 

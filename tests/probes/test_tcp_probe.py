@@ -6,7 +6,6 @@ import socket
 import pytest
 
 from supervisor.core.spec import TcpCheck
-from supervisor.probes import connection
 from supervisor.probes.tcp import tcp_probe
 from tests.probes.conftest import DEADLINE, Serving
 
@@ -76,7 +75,7 @@ async def test_connection_to_itself_is_a_refusal(
         assert probe.getsockname() == probe.getpeername(), "the trap is not there any more"
         # With SO_LINGER 0 the port is free at once.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    monkeypatch.setattr(connection.socket, "socket", bound)
+    monkeypatch.setattr("supervisor.probes.connection.socket.socket", bound)
     result = await tcp_probe(TcpCheck("127.0.0.1", port), DEADLINE)
     assert (result.ok, result.detail) == (False, "connection refused")
 

@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from services.tts.text import Spoken
 
 from services.tts.engine import SAMPLE_RATE, EngineError
+from services.tts.text import Spoken
 from services.tts.worker import WARM_UP_SENTENCE
 
 if TYPE_CHECKING:

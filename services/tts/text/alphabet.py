@@ -211,7 +211,7 @@ _PLAIN_LATIN: Final = dict(
 )
 
 _ACCENTED_WORD: Final = re.compile(
-    r"[A-Za-z]*[\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u024F\u1E00-\u1EFF][A-Za-z\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u024F\u1E00-\u1EFF]*"
+    r"(?<![A-Za-z])[A-Za-z]*+[\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u024F\u1E00-\u1EFF][A-Za-z\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u024F\u1E00-\u1EFF]*"
 )
 _LATIN_RUN: Final = re.compile("[a-z]+")
 _GREEK_WORD: Final = re.compile("[\u0370-\u03ff\u1f00-\u1fff]+")
@@ -219,7 +219,7 @@ _STRESSED: Final = re.compile(f"([{VOWELS}]){STRESS}")
 _PLUS: Final = re.compile(f"\\+(?![{VOWELS}])")
 _YO_SOFT: Final = re.compile("(?<=[бвгґджзклмнпрстфхцчшщ])ё")
 
-_ELLIPSIS_INSIDE: Final = re.compile(r"(?:…|\.{2,})(?=\s+[^\W\d_A-ZА-ЯІЇЄҐ])")
+_ELLIPSIS_INSIDE: Final = re.compile(r"(?:…|(?<!\.)\.{2,}+)(?=\s+[^\W\d_A-ZА-ЯІЇЄҐ])")
 _ELLIPSIS: Final = re.compile(r"…|\.{2,}")
 _PAUSE: Final = re.compile(r"[;()\[\]{}|→←↔⇒•·●▪■◦/\\]+")
 _DASH: Final = re.compile(r"\s+[-‐‑‒–—―−]+\s+|[–—―]+|-{2,}")

@@ -363,6 +363,11 @@ _LATIN_NAMES: Final[tuple[_Rule, ...]] = (
     (re.compile(r"(?<![\d.,/])50/50(?![\d.,]*\d)"), "50 на 50"),
 )
 
+# Without a dot, digit, capital pair, Latin letter or "р-н" there is nothing for these rules.
+_SHORT_FORM: Final = re.compile(
+    r"\.(?=.)|[0-9A-Za-z]|[А-ЯІЇЄҐ]{2}|р-н|[а-яіїєґ]\.|[А-ЯІЇЄҐ]-|смт|б-р|пр-т"
+)
+
 _LANGUAGE: Final = re.compile(
     rf"(?<![\w'.-])({'|'.join(_LANGUAGES)})\.( мов(?=[аиуоі]))?(?=\s|$)", re.IGNORECASE
 )
@@ -379,6 +384,8 @@ _CLASS: Final = re.compile(r"(?<![\w-])(\d+)[-‑]([А-ЯІЇЄҐ])(?![\w'-])")
 
 def expanded(text: str) -> str:
     """Returns the text with its abbreviations in full, in the case that a preposition asks for."""
+    if not _SHORT_FORM.search(text):
+        return text
     text = _RATE.sub(lambda found: f"{found[1]} {_PER[found[2]]}", text)
     for pattern, reading in _LATIN_NAMES:
         text = pattern.sub(reading, text)

@@ -14,6 +14,7 @@ from markdown_it.token import Token
 
 from services.tts.text.numerals import cardinal
 
+_BREAK: Final = "\n"
 _DEEPEST: Final = 60
 """Levels of nesting. Beyond its own limit markdown-it drops the content without a word."""
 
@@ -121,13 +122,10 @@ def _unwrapped(words: str) -> str:
     A line that begins with a small letter goes on the one before: other line ends are how people
     write verses, lists without bullets and messages.
     """
-    lines: list[str] = []
+    parts: list[str] = []
     for paragraph in words.split("\r"):
-        wrapped: list[str] = []
-        for line in map(str.strip, paragraph.split("\n")):
-            if wrapped and line[:1].islower():
-                wrapped.append(f"{wrapped.pop()} {line}")
-            else:
-                wrapped.append(line)
-        lines.extend(wrapped)
-    return "\n".join(filter(None, lines))
+        for number, line in enumerate(map(str.strip, paragraph.split("\n"))):
+            if line:
+                goes_on = number > 0 and line[0].islower()
+                parts.append(f"{' ' if goes_on else _BREAK}{line}")
+    return "".join(parts).strip()

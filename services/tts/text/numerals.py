@@ -281,6 +281,7 @@ _ARITHMETIC: Final[tuple[_Rule, ...]] = (
     (re.compile(r"\((?=0\d\d\) ?\d{3}[ -]?\d\d[ -]?\d\d)"), ""),
 )
 
+_NUMBER: Final = re.compile("[0-9½]")
 _CONTEXTUAL: Final[tuple[_Rule, ...]] = (
     (_NAMED_DATE, _named_date),
     (_CLOCK, _clock),
@@ -297,6 +298,8 @@ _CONTEXTUAL: Final[tuple[_Rule, ...]] = (
 
 def with_contextual_numerals(line: str) -> str:
     """Returns one line with the numbers in words that take their form from what is around them."""
+    if not _NUMBER.search(line):
+        return line
     for pattern, reading in (*_ARITHMETIC, *_CONTEXTUAL):
         line = pattern.sub(reading, line)
     return line

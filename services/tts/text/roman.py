@@ -10,6 +10,7 @@ _LOOKALIKES: Final = str.maketrans("ІХСМ", "IXCM")
 _VALUES: Final = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _VALID: Final = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 
+_CAPITAL: Final = re.compile("[IVXLCDMІХСМ]")
 _NUMERAL: Final = r"(?<![\w'.-])([IVXLCDMІХСМ]{1,9})"
 _CENTURY: Final = re.compile(
     r"(?:(?<![\w'])([\w']+) )?"
@@ -150,6 +151,8 @@ _NOMINATIVE_KINGS: Final = frozenset(("Микола",))
 
 def with_roman_ordinals(text: str) -> str:
     """Returns the text with the Roman numerals in words whose noun says how; others are left."""
+    if not _CAPITAL.search(text):
+        return text
     text = _CENTURY.sub(_century, text)
     text = _ENDED.sub(_digits, text)
     text = _BEFORE_NOUN.sub(_before_noun, text)
