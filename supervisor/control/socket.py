@@ -71,7 +71,8 @@ def bind(path: str, backlog: int) -> socket.socket:
     """Bind at a temporary name with the right mode, then move it into place.
 
     So there is no moment at which the socket is there and others may connect, and a stale one is
-    replaced. Anything else at the place is left alone. Raises BindError. The caller holds the daemon's lock: no living daemon has the name.
+    replaced. Anything else at the place is left alone. Raises BindError. The caller holds the
+    daemon's lock: no living daemon has the name.
     """
     folder = os.path.dirname(path)
     # As long as the name itself: it may be of the greatest length that a socket can have.

@@ -131,12 +131,18 @@ def test_values_come_back(listening: Listening) -> None:
             404, "no x; y", id="refusal",
         ),
         pytest.param(
-            sending(b"HTTP/1.1 502 Bad\r\nContent-Length: 2\r\n\r\n[]"), 502, "HTTP 502", id="no words"
+            sending(b"HTTP/1.1 502 Bad\r\nContent-Length: 2\r\n\r\n[]"),
+            502,
+            "HTTP 502",
+            id="no words",
         ),
         pytest.param(sending(), 0, "ended before it answered", id="killed before"),
         pytest.param(sending(b"SSH-2.0\r\n\r\n"), 0, "ended before it answered", id="no HTTP"),
         pytest.param(
-            sending(HEAD + b"Content-Length: 9\r\n\r\n[1,2]"), 0, "in the middle", id="killed within"
+            sending(HEAD + b"Content-Length: 9\r\n\r\n[1,2]"),
+            0,
+            "in the middle",
+            id="killed within",
         ),
         pytest.param(
             sending(HEAD + b"Content-Length: 1\r\n\r\n{"), 0, "not JSON", id="no JSON"

@@ -70,7 +70,8 @@ def test_a_full_disk_costs_counted_lines_only(
     content = host.content("tts").splitlines(keepends=True)
     marks = [text for text in content if text.startswith(b"--- atlasctl ")]
     (mark,) = marks
-    assert b"lost %d bytes of %d lines here" % (after["lost_bytes"], after["lost_lines"]) in mark
+    said = f"lost {after['lost_bytes']} bytes of {after['lost_lines']} lines here"
+    assert said in mark.decode()
     assert b"No space left on device" in mark
     place = content.index(mark)
     # What is before the mark is a beginning of what was printed; at most its last line is torn.
