@@ -156,7 +156,9 @@ class Output:
             self._send("attach", _attachment(name, outlet))
         stats = await self._request("stats", {}) or {}
         pid = stats.get("pid")
-        self.sink_pid = pid if isinstance(pid, int) else None
+        if isinstance(pid, int):
+            # One that was joined; of one that was started here the pid is known.
+            self.sink_pid = pid
 
     def _start_sink(self) -> None:
         package = str(Path(__file__).parent.parent)

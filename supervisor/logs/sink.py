@@ -315,6 +315,7 @@ class Sink:
         del request
         return {
             "ok": True,
+            "pid": os.getpid(),
             "logs": {
                 inlet.name: {
                     "bytes": inlet.log.totals.bytes,

@@ -22,8 +22,14 @@ class PidFile:
 
     def write(self, pid: int) -> None:
         """Put `pid` there, in place of a stale one."""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             check_own_file(os.lstat(self.path), self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise UnsafePathError(
+                f"cannot write the PID file {self.path}: {error.strerror}"
+            ) from error
         folder, name = os.path.split(self.path)
         temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -21,7 +21,7 @@ async def test_connect_waits_for_a_sink_that_is_just_starting(host: SinkHost) ->
     host.process = host.launch()
     channel = await SinkChannel.connect(str(host.socket_path), 20)
     reply = await channel.request("stats")
-    assert reply.fields == {"ok": True, "logs": {}}
+    assert reply.fields["logs"] == {}
     channel.close()
 
 

@@ -187,7 +187,7 @@ def test_a_bad_request_gets_an_error_and_the_connection_goes_on(
     reply = control.receive()
     assert reply["ok"] is False
     assert says in str(reply["error"])
-    assert control.ask("stats") == {"ok": True, "logs": {}}
+    assert control.ask("stats")["logs"] == {}
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_bad_attach_says_what_is_wrong(
     reply = control.ask("attach", **{**fields, **change})
     assert reply["ok"] is False
     assert says in str(reply["error"])
-    assert control.ask("stats") == {"ok": True, "logs": {}}
+    assert control.ask("stats")["logs"] == {}
 
 
 def test_two_services_cannot_share_a_log(host: SinkHost) -> None:

@@ -1,0 +1,221 @@
+"""What happens when things die, hang, or will not go."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.e2e.conftest import SLEEPER, System, eventually, free_port
+
+FAST = {"backoff": {"first": "20ms", "factor": 2, "max": "100ms", "jitter": 0}}
+
+ACCEPTS = """
+import socket, sys
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    connection, _ = server.accept()
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+    connection.close()
+"""
+
+
+def python(script: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-S", "-c", script, *map(str, arguments)]
+
+
+def test_a_killed_service_is_back_and_why_tells(system: System) -> None:
+    system.write({"a": {"command": SLEEPER, "restart": FAST}})
+    system.ctl("up")
+    seq, pid = system.seq(), system.service("a")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    system.event("started", "a", after=seq)
+    again = system.service("a")
+    assert again["pid"] != pid
+    assert again["restarts"] == 1
+    assert again["last_exit"] == "was killed by signal 9 (SIGKILL)"
+    assert (system.root / "logs" / "a.pid").read_text() == f"{again['pid']}\n"
+    told = system.ctl("why", "a").stdout
+    assert "signal 9 (SIGKILL)" in told
+    assert len(told.splitlines()) < 20
+
+
+def test_killed_again_and_again_it_gives_up_and_start_brings_it_back(system: System) -> None:
+    system.write({"a": {"command": SLEEPER, "restart": FAST}})
+    system.ctl("up")
+    before = seq = system.seq()
+    for _ in range(10):
+        pid = system.service("a")["pid"]
+        if pid is None:
+            break
+        os.kill(pid, signal.SIGKILL)
+        seen = system.event("exited", "a", after=before)["seq"]
+        eventually(
+            "it is back or given up",
+            lambda: system.service("a")["state"] in ("running", "failed") or None,
+        )
+        before = max(seen, system.seq())
+    assert system.service("a")["state"] == "failed"
+    journal = [json.loads(line) for line in system.ctl("events", "--json").stdout.splitlines()]
+    delays = [e["text"] for e in journal if e["topic"] == "restarting" and e["seq"] > seq]
+    assert [text.split("restart ")[1].split(" (")[0] for text in delays] == [
+        "1 in 0.02 s",
+        "2 in 0.04 s",
+        "3 in 0.08 s",
+        "4 in 0.1 s",
+    ]
+    assert "failed 5 times" in system.service("a")["reason"]
+    assert system.ctl("status", check=1).stdout.count("SIGKILL") >= 1
+    system.ctl("start", "a")
+    assert system.service("a")["state"] == "running"
+    assert system.service("a")["restarts"] == 0
+
+
+def test_a_service_that_hangs_is_killed_and_replaced(system: System) -> None:
+    port = free_port()
+    probe = {"http": {"path": "/"}, "every": "100ms", "timeout": "200ms"}
+    system.write(
+        {
+            "a": {
+                "command": python(ACCEPTS, port),
+                "ports": [port],
+                "restart": FAST,
+                "stop": {"timeout": "300ms"},
+                "probes": {"readiness": probe, "liveness": {**probe, "failures": 2}},
+            }
+        }
+    )
+    system.ctl("up")
+    seq, pid = system.seq(), system.service("a")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    stopping = system.event("stopping", "a", after=seq)
+    assert "liveness probe" in stopping["text"]
+    system.event("ready", "a", after=stopping["seq"])
+    assert system.service("a")["pid"] != pid
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_service_that_ignores_sigterm_is_killed_at_its_deadline(system: System) -> None:
+    script = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('deaf', flush=True); time.sleep(999)"
+    )
+    system.write({"a": {"command": python(script), "stop": {"timeout": "200ms"}}})
+    system.ctl("up")
+    log = system.root / "logs" / "a.log"
+    eventually("it is deaf", lambda: "deaf" in log.read_text() or None)
+    system.ctl("stop", "a")
+    assert "SIGKILL" in system.ctl("events", "a").stdout
+    assert system.service("a")["state"] == "stopped"
+
+
+def test_a_grandchild_that_holds_stdout_delays_nothing_and_is_ended(system: System) -> None:
+    system.write(
+        {
+            "a": {
+                "command": ["sh", "-c", "(setsid sleep 1000 &) ; (sleep 1000 &) ; exit 3"],
+                "restart": {"policy": "never"},
+                "stop": {"timeout": "200ms"},
+            }
+        }
+    )
+    system.ctl("up", check=1)
+    exited = system.event("exited", "a")
+    assert "code 3" in exited["text"]
+    assert system.service("a")["state"] == "failed"
+    left = [p for p in system.processes() if p.name() == "sleep"]
+    assert left == []
+
+
+def test_a_tree_that_hides_is_found_at_the_stop(system: System) -> None:
+    hide = (
+        "import os, sys, time\n"
+        "for _ in range(20):\n"
+        "    if os.fork() == 0:\n"
+        "        os.setsid()\n"
+        "        if os.fork(): os._exit(0)\n"
+        "        time.sleep(999)\n"
+        "print('hidden', flush=True)\n"
+        "time.sleep(999)\n"
+    )
+    system.write({"a": {"command": python(hide), "stop": {"timeout": "300ms"}}})
+    system.ctl("up")
+    log = system.root / "logs" / "a.log"
+    eventually("they hide", lambda: "hidden" in log.read_text() or None)
+    system.ctl("stop", "a")
+    assert [p for p in system.processes() if "999" in " ".join(p.cmdline())] == []
+
+
+def test_services_outlive_the_daemon_and_the_next_one_adopts_them(system: System) -> None:
+    system.write({"a": {"command": SLEEPER, "restart": FAST}, "b": {"command": SLEEPER}})
+    system.ctl("up")
+    system.ctl("stop", "b")
+    pid = system.service("a")["pid"]
+    system.kill_daemon()
+    assert psutil.pid_exists(pid)
+    told = system.ctl("down", check=3)
+    assert str(pid) in told.stderr + told.stdout
+    foreground_up = system.ctl("up", "a")
+    assert foreground_up.returncode == 0
+    after = system.service("a")
+    assert (after["pid"], after["run"]) == (pid, 1)
+    assert system.service("b")["state"] == "stopped", "what was stopped stays stopped"
+    seq = system.seq()
+    os.kill(pid, signal.SIGKILL)
+    exited = system.event("exited", "a", after=seq)
+    assert "signal 9" in exited["text"] or "not known" in exited["text"]
+    system.event("started", "a", after=seq)
+
+
+def test_a_service_that_died_unwatched_is_noticed(system: System) -> None:
+    system.write({"a": {"command": ["sh", "-c", "sleep 1000 & sleep 1000"], "restart": FAST}})
+    system.ctl("up")
+    leader = psutil.Process(system.service("a")["pid"])
+    children = leader.children(recursive=True)
+    system.kill_daemon()
+    leader.kill()
+    eventually("it is gone", lambda: not psutil.pid_exists(leader.pid) or None)
+    system.ctl("up")
+    assert system.service("a")["run"] == 2
+    assert not any(map(lives, children)), "its orphans were ended"
+
+
+def lives(process: psutil.Process) -> bool:
+    """A zombie is dead: whoever adopted it has only not looked yet."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def test_the_sink_is_replaced_and_no_line_is_lost(system: System) -> None:
+    count = 20_000
+    script = f"for n in range({count}): print(n)\nimport time; time.sleep(999)"
+    system.write({"a": {"command": python(script), "logs": {"max_size": "64KiB", "keep": 50}}})
+    system.ctl("up")
+    sink = system.status()["daemon"]["sink_pid"]
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(sink, signal.SIGKILL)
+    wanted = [str(n) for n in range(count)]
+    eventually(
+        "every line is there once and in order",
+        lambda: lines_of(system) == wanted or None,
+    )
+
+
+def lines_of(system: System) -> list[str]:
+    text = system.ctl("logs", "--all", "a", check=None).stdout
+    lines = (line.removeprefix("a | ") for line in text.splitlines())
+    return [line for line in lines if not line.startswith("--- ")]
+
+
+def test_an_unwritable_log_folder_is_said_and_the_service_runs(
+    system: System, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").write_text("in the way")
+    system.write({"a": {"command": SLEEPER}})
+    system.ctl("up")
+    assert system.service("a")["state"] == "running"
+    assert "logs" in system.ctl("events").stdout
