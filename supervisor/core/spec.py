@@ -159,6 +159,20 @@ class LogSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a service may use. None: as much as the system gives."""
+
+    memory: int | None = None
+    """Bytes resident in all processes of the run together; above it the run is replaced."""
+    open_files: int | None = None
+    """RLIMIT_NOFILE, soft and hard, of each process."""
+    processes: int | None = None
+    """Processes and threads that the whole run may have."""
+    nice: int = 0
+    """-20 (first served) to 19; below 0 only root may give."""
+
+
+@dataclass(frozen=True, slots=True)
 class SocketSpec:
     """A listening socket that the supervisor holds and hands over (sd_listen_fds(3)).
 
@@ -194,6 +208,11 @@ class ServiceSpec:
     stop: StopSpec = field(default_factory=StopSpec)
     depends_on: tuple[Dependency, ...] = ()
     logs: LogSpec = field(default_factory=LogSpec)
+    limits: Limits = field(default_factory=Limits)
+    umask: int = 0o022
+    """Not inherited: what a service writes must not depend on which shell started the daemon."""
+    user: str | None = None
+    """Name of the account that it runs as, where the daemon is root's; None: the daemon's own."""
     description: str = ""
 
     def probe(self, kind: ProbeKind) -> ProbeSpec | None:
@@ -224,6 +243,8 @@ class FleetSpec:
     """Control socket, lock, ledger, FIFOs: 0700, on a disk that outlives a reboot."""
     logs_dir: str
     services: tuple[ServiceSpec, ...] = ()
+    protected_ports: tuple[int, ...] = ()
+    """Ports of others: no service may have one, and nothing is ever done to who listens there."""
     start_limit: int = 8
     """How many services may be starting at once (model loads compete for memory and cores)."""
 
