@@ -11,9 +11,10 @@ differs and every record is history.
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Final
 
 NAME = "ledger.ndjson"
 MAX_SIZE = 1024 * 1024
@@ -24,10 +25,14 @@ MAX_READ = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The latest run of one unit. `pid` is None between intent and spawn, and after the end."""
+    """What is known of one unit. `pid` is None between intent and spawn, and after the end.
+
+    Both runs of a rolling restart stand in one record, so that no crash can come between them.
+    """
 
     unit: str
     run: int
+    """The latest run; in a rolling restart the one in service."""
     wanted: bool
     """The goal was UP. A successor in the same boot keeps to it: what was stopped stays stopped."""
     pid: int | None = None
@@ -36,6 +41,27 @@ class Record:
     boot: str = ""
     intended: bool = False
     """A spawn was begun, and its outcome is not recorded."""
+    started: bool = True
+    """The run has passed its startup probe."""
+    last_run: int = 0
+    """The highest number that any run has had; 0 where it is that of `run`."""
+    other_run: int = 0
+    """The second run that lives, in a rolling restart; 0: there is none."""
+    other_pid: int | None = None
+    other_ticks: int = 0
+    phase: str = ""
+    """Where the unit was without a process: failed, completed or waiting."""
+    until: float = 0.0
+    """When waiting ends, on the monotonic clock of this boot."""
+    reason: str = ""
+    restarts: int = 0
+    in_a_row: int = 0
+    recent: tuple[float, ...] = ()
+    """Failures within the give-up window, on the monotonic clock of this boot."""
+
+    def highest_run(self) -> int:
+        """Return the number that the next run must exceed."""
+        return max(self.run, self.last_run, self.other_run)
 
 
 class Ledger:
@@ -43,7 +69,7 @@ class Ledger:
 
     def __init__(self, state_dir: str) -> None:
         self._path = Path(state_dir) / NAME
-        self._records: dict[str, Record] = {r.unit: r for r in _read(self._path)}
+        self._records: dict[str, Record] = {r.unit: r for r in read_records(self._path)}
         self._file = -1
         self._size = 0
         self.unwritten = 0
@@ -79,7 +105,7 @@ class Ledger:
         Only the run numbers stay, so that no two runs ever have the same.
         """
         for record in self.records():
-            self._records[record.unit] = Record(record.unit, record.run, wanted=True)
+            self._records[record.unit] = Record(record.unit, record.highest_run(), wanted=True)
         self._compact()
 
     def forget(self, unit: str) -> None:
@@ -116,7 +142,8 @@ def _line(record: Record) -> bytes:
     return json.dumps(asdict(record), separators=(",", ":")).encode() + b"\n"
 
 
-def _read(path: Path) -> Iterator[Record]:
+def read_records(path: Path) -> Iterator[Record]:
+    """Yield the records of a ledger file, oldest first; lines that are none are passed over."""
     try:
         if path.stat().st_size > MAX_READ:
             return
@@ -125,19 +152,45 @@ def _read(path: Path) -> Iterator[Record]:
         return
     for line in data.splitlines():
         try:
-            record = Record(**json.loads(line))
+            fields = json.loads(line)
+            # A field that this release does not know was written by a newer one, which may have
+            # been taken back: better to know less of a run than to lose it.
+            record = Record(**{name: fields[name] for name in fields if name in _TYPES})
+            record = replace(record, recent=tuple(record.recent))
         except (ValueError, TypeError):
             continue
         if _sound(record):
             yield record
 
 
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "unit": (str,),
+    "run": (int,),
+    "wanted": (bool,),
+    "pid": (int, type(None)),
+    "ticks": (int,),
+    "boot": (str,),
+    "intended": (bool,),
+    "started": (bool,),
+    "last_run": (int,),
+    "other_run": (int,),
+    "other_pid": (int, type(None)),
+    "other_ticks": (int,),
+    "phase": (str,),
+    "until": (float, int),
+    "reason": (str,),
+    "restarts": (int,),
+    "in_a_row": (int,),
+    "recent": (tuple,),
+}
+
+
 def _sound(record: Record) -> bool:
     """Tell whether a line that was JSON is also a record: the file may have been edited."""
+    # type(), not isinstance: True is an int to isinstance.
+    right = all(type(getattr(record, name)) in types for name, types in _TYPES.items())
     return (
-        isinstance(record.unit, str)
-        and type(record.run) is int
-        and type(record.ticks) is int
-        and (record.pid is None or (type(record.pid) is int and record.pid > 1))
-        and isinstance(record.boot, str)
+        right
+        and all(pid is None or pid > 1 for pid in (record.pid, record.other_pid))
+        and all(type(at) in (int, float) for at in record.recent)
     )

@@ -40,7 +40,10 @@ def test_the_latest_record_of_each_unit_counts(tmp_path: Path) -> None:
         b'{"unit":"tts","run":4,"wanted":true,"pid":1}\n',
         b'{"unit":"tts","run":4,"wanted":true,"pid":true}\n',
         b'{"unit":"tts","run":4,"wanted":true,"ticks":"soon"}\n',
-        b'{"unit":"tts","run":4,"wanted":true,"more":1}\n',
+        b'{"unit":"tts","run":4,"wanted":1}\n',
+        b'{"unit":"tts","run":4,"wanted":true,"recent":7}\n',
+        b'{"unit":"tts","run":4,"wanted":true,"recent":["soon"]}\n',
+        b'{"unit":"tts","run":4,"wanted":true,"other_pid":0}\n',
     ],
 )
 def test_a_line_that_is_no_record_costs_itself_only(tmp_path: Path, line: bytes) -> None:
@@ -50,6 +53,12 @@ def test_a_line_that_is_no_record_costs_itself_only(tmp_path: Path, line: bytes)
     with (tmp_path / ledger.NAME).open("ab") as file:
         file.write(line)
     assert reread(tmp_path).record("tts") == RUNNING
+
+
+def test_what_a_newer_release_wrote_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
+    line = b'{"unit":"tts","run":4,"wanted":true,"pid":77,"flavour":"new"}\n'
+    (tmp_path / ledger.NAME).write_bytes(line)
+    assert reread(tmp_path).record("tts") == Record("tts", 4, wanted=True, pid=77)
 
 
 @given(cut=st.integers(min_value=0, max_value=400))
