@@ -3,7 +3,7 @@
 Times are seconds; `since` and `uptime` are ages, so that clients need not share a clock.
 """
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 
 class ProbeStatus(TypedDict):
@@ -57,6 +57,8 @@ class DaemonStatus(TypedDict):
     sink_pid: int | None
     stopping: bool
     journal_seq: int
+    upgrades: int
+    """How often this process has executed itself anew."""
 
 
 class FleetStatus(TypedDict):
@@ -75,6 +77,46 @@ class Accepted(TypedDict):
     """What they need and is started with them."""
     seq: int
     """The journal's number before the command: its events come after."""
+
+
+class EnvChangeMessage(TypedDict):
+    """One environment variable of a service; secrets are masked. None: not set."""
+
+    name: str
+    old: str | None
+    new: str | None
+
+
+class ChangeMessage(TypedDict):
+    """What a new configuration means for one service (`supervisor.core.plan.Change`)."""
+
+    service: str
+    kind: Literal["none", "live", "restart", "add", "remove"]
+    why: list[str]
+    """In words, secrets masked."""
+    env: list[EnvChangeMessage]
+
+
+class Plan(TypedDict):
+    """The answer to `POST /v1/plan`: what `reload` would do with this configuration."""
+
+    changes: list[ChangeMessage]
+    """In the order of the new configuration; what is removed comes last."""
+
+
+class Reloading(Accepted):
+    """The answer to `POST /v1/reload`: the new configuration holds, its runs are under way."""
+
+    changes: list[ChangeMessage]
+
+
+class Upgrading(TypedDict):
+    """The answer to `POST /v1/upgrade`: the new code has proved itself and is about to run."""
+
+    seq: int
+    """The journal's number before the command."""
+    pid: int
+    """Of the daemon, now and afterwards."""
 
 
 class EventMessage(TypedDict):

@@ -103,6 +103,7 @@ def daemon(
         "sink_pid": 42,
         "stopping": stopping,
         "journal_seq": 17,
+        "upgrades": 0,
     }
 
 
