@@ -1,0 +1,508 @@
+"""What a new configuration means for what runs, and that no secret is in what is said of it."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.masking import CHANGED, MASK, names_secret, split, split_arguments
+from supervisor.core.plan import (
+    NEEDS_RESTART,
+    Change,
+    ChangeKind,
+    EnvChange,
+    masked,
+    plan,
+)
+from supervisor.core.spec import (
+    Backoff,
+    Condition,
+    Dependency,
+    ExecCheck,
+    Expectations,
+    GiveUp,
+    HttpCheck,
+    Limits,
+    LogSpec,
+    ProbeSpec,
+    RestartSpec,
+    ServiceSpec,
+    SocketSpec,
+    StopSpec,
+    TcpCheck,
+    Wav,
+)
+from tests.config.test_spec_codec import values_of
+
+BASE = ServiceSpec("tts", ("python", "a.py"), "/srv", env={"A": "1"})
+ENV = {"A": "1", "PATH": "/bin", "ATLAS_RUN": "7"}
+
+
+def changed(
+    new: ServiceSpec,
+    old: ServiceSpec = BASE,
+    running: Mapping[str, str] | None = ENV,
+    wanted: Mapping[str, str] | None = None,
+) -> Change:
+    """Return the one change between two specs; by default of a service that runs as specified."""
+    runs = {} if running is None else {old.name: running}
+    would = wanted if wanted is not None else running
+    starts = {} if would is None else {old.name: would}
+    (change,) = plan({old.name: old}, {new.name: new}, runs, starts)
+    return change
+
+
+# Kinds ---------------------------------------------------------------------------------------
+
+
+def test_every_field_of_a_spec_is_classified() -> None:
+    limits = {f"limits.{field.name}" for field in fields(Limits)}
+    named = {field.name for field in fields(ServiceSpec)} - {"name", "limits"}
+    assert NEEDS_RESTART.keys() == named | limits
+
+
+DIFFERENT: dict[str, Any] = {
+    "command": ("python", "b.py"),
+    "cwd": "/tmp",
+    "env": {"A": "2"},
+    "env_files": ("/srv/a.env",),
+    "inherit_env": ("DISPLAY",),
+    "venv": "/srv/.venv",
+    "ports": (3001,),
+    "sockets": (SocketSpec("http", (("127.0.0.1", 3001), ("::1", 3001))),),
+    "umask": 0o077,
+    "user": "nobody",
+    "limits.open_files": 100,
+    "limits.processes": 10,
+    "limits.nice": 5,
+    "limits.memory": 2 * 1024**3,
+    "description": "speech",
+    "enabled": False,
+    "startup": ProbeSpec(TcpCheck("127.0.0.1", 3001)),
+    "readiness": ProbeSpec(ExecCheck(("true",))),
+    "liveness": ProbeSpec(HttpCheck("::1", 3001)),
+    "restart": RestartSpec(policy="never"),
+    "stop": StopSpec(signal=2),
+    "depends_on": (Dependency("db"),),
+    "logs": LogSpec(keep=1),
+}
+SAID = {
+    "command": "command: python a.py → python b.py",
+    "cwd": "cwd: /srv → /tmp",
+    "env": "env.A: 1 → 2",
+    "env_files": "env_file: none → /srv/a.env",
+    "inherit_env": "inherit_env: none → DISPLAY",
+    "venv": "venv: none → /srv/.venv",
+    "ports": "ports: none → 3001",
+    "sockets": "sockets.http: none → 127.0.0.1:3001, [::1]:3001 (backlog 512)",
+    "umask": "umask: 022 → 077",
+    "user": "user: none → nobody",
+    "limits.open_files": "limits.open_files: none → 100",
+    "limits.processes": "limits.processes: none → 10",
+    "limits.nice": "limits.nice: 0 → 5",
+    "limits.memory": "limits.memory: none → 2GiB",
+    "description": "description: '' → speech",
+    "enabled": "enabled: true → false",
+    "startup": "probes.startup: none → tcp 127.0.0.1:3001 every 10s",
+    "readiness": "probes.readiness: none → true every 10s",
+    "liveness": "probes.liveness: none → GET http://[::1]:3001/ every 10s",
+    "restart": "restart.policy: always → never",
+    "stop": "stop.signal: TERM → INT",
+    "depends_on": "depends_on.db: none → ready",
+    "logs": "logs.keep: 5 → 1",
+}
+
+
+def with_field(field: str, value: object) -> ServiceSpec:
+    group, _, name = field.rpartition(".")
+    if group:
+        return replace(BASE, limits=replace(BASE.limits, **{name: value}))  # type: ignore[arg-type]
+    return replace(BASE, **{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", NEEDS_RESTART)
+def test_a_change_of_each_field(field: str) -> None:
+    change = changed(with_field(field, DIFFERENT[field]))
+    restart = NEEDS_RESTART[field]
+    assert change.kind is (ChangeKind.RESTART if restart else ChangeKind.LIVE)
+    assert change.why == (SAID[field],)
+    # And back again, which says it the other way round.
+    back = changed(BASE, old=with_field(field, DIFFERENT[field]))
+    assert back.kind is change.kind
+    assert len(back.why) == 1
+
+
+@pytest.mark.parametrize("field", NEEDS_RESTART)
+def test_nothing_is_restarted_that_does_not_run(field: str) -> None:
+    change = changed(with_field(field, DIFFERENT[field]), running=None)
+    assert change.kind is ChangeKind.LIVE
+    assert change.why == (SAID[field],)
+
+
+def test_what_is_new_and_what_is_gone() -> None:
+    off = replace(BASE, name="off", enabled=False)
+    gone, idle = replace(BASE, name="gone"), replace(BASE, name="idle")
+    old = {"gone": gone, "idle": idle, "tts": BASE}
+    new = {"off": off, "tts": BASE, "fresh": replace(BASE, name="fresh")}
+    assert plan(old, new, {"gone": ENV, "tts": ENV}, {"tts": ENV, "fresh": ENV}) == (
+        Change("off", ChangeKind.ADD, ("new; disabled, so it is not started",)),
+        Change("tts", ChangeKind.NONE),
+        Change("fresh", ChangeKind.ADD, ("new",)),
+        Change("gone", ChangeKind.REMOVE, ("no longer in the configuration; its run is stopped",)),
+        Change("idle", ChangeKind.REMOVE, ("no longer in the configuration",)),
+    )
+
+
+def test_an_edited_env_file_is_a_restart_though_no_spec_has_changed() -> None:
+    spec = replace(BASE, env_files=("/srv/a.env",))
+    change = changed(spec, old=spec, wanted={**ENV, "B": "2", "PATH": "/usr/bin", "A": "1"})
+    assert change == Change(
+        "tts",
+        ChangeKind.RESTART,
+        ("environment.B: not set → 2", "environment.PATH: /bin → /usr/bin"),
+        (EnvChange("B", None, "2"), EnvChange("PATH", "/bin", "/usr/bin")),
+    )
+
+
+def test_the_marks_of_a_run_are_no_difference() -> None:
+    marks = {"ATLAS_RUN": "8", "ATLAS_UNIT": "tts", "ATLAS_FLEET": "0badcafe"}
+    assert changed(BASE, wanted={**ENV, **marks}) == Change("tts", ChangeKind.NONE)
+
+
+def test_a_variable_of_the_spec_is_told_once() -> None:
+    change = changed(replace(BASE, env={"A": "2"}), wanted={**ENV, "A": "2"})
+    assert change.why == ("env.A: 1 → 2",)
+    assert change.env == (EnvChange("A", "1", "2"),)
+
+
+def test_where_no_start_is_possible_the_specs_decide() -> None:
+    (change,) = plan({"tts": BASE}, {"tts": BASE}, {"tts": ENV}, {})
+    assert change == Change("tts", ChangeKind.NONE)
+
+
+def test_a_restart_is_told_with_what_is_live_beside_it() -> None:
+    new = replace(BASE, command=("python", "b.py"), restart=RestartSpec(backoff=Backoff(max=60.0)))
+    change = changed(new)
+    assert change.kind is ChangeKind.RESTART
+    assert change.why == (SAID["command"], "restart.backoff.max: 30s → 60s")
+
+
+# Words ---------------------------------------------------------------------------------------
+
+HTTP = HttpCheck("127.0.0.1", 3001, "/health", headers=(("Accept", "a/b"),), body=b"12345")
+PROBED = replace(BASE, readiness=ProbeSpec(HTTP), depends_on=(Dependency("db"),))
+
+
+def with_check(**changes: Any) -> ServiceSpec:
+    return replace(PROBED, readiness=ProbeSpec(replace(HTTP, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        (with_check(path="/ready"), "probes.readiness.http.path: /health → /ready"),
+        (with_check(host="::1"), "probes.readiness.http.host: 127.0.0.1 → ::1"),
+        (
+            with_check(headers=(("Accept", "c/d"),)),
+            "probes.readiness.http.headers.Accept: a/b → c/d",
+        ),
+        (with_check(body=b"abcde"), "probes.readiness.http.body: 5 bytes → 5 bytes (changed)"),
+        (with_check(body=None), "probes.readiness.http.body: 5 bytes → none"),
+        (
+            with_check(expect=Expectations(status=((200, 204), (404, 404)))),
+            "probes.readiness.http.status: 200-299 → 200-204, 404",
+        ),
+        (
+            with_check(expect=Expectations(json=(("a.0", True), ("b", None)))),
+            "probes.readiness.http.json.a.0: not set → true|"
+            "probes.readiness.http.json.b: not set → null",
+        ),
+        (
+            with_check(expect=Expectations(wav=Wav(0.2), min_bytes=1024, latency=0.25)),
+            "probes.readiness.http.min_bytes: none → 1KiB|"
+            "probes.readiness.http.latency: none → 250ms|"
+            "probes.readiness.http.wav: none → at least 0.2 s",
+        ),
+        (
+            with_check(expect=Expectations(body_prefix="Привіт".encode())),
+            "probes.readiness.http.body_prefix: none → Привіт",
+        ),
+        (
+            replace(PROBED, readiness=ProbeSpec(TcpCheck("127.0.0.1", 1), budget=5.5)),
+            "probes.readiness.check: GET http://127.0.0.1:3001/health → tcp 127.0.0.1:1|"
+            "probes.readiness.for: none → 5.5s",
+        ),
+        (
+            replace(PROBED, readiness=None),
+            f"probes.readiness: {'GET http://127.0.0.1:3001/health'} every 10s → none",
+        ),
+        (
+            replace(PROBED, depends_on=(Dependency("db", Condition.STARTED), Dependency("x"))),
+            "depends_on.db: ready → started|depends_on.x: none → ready",
+        ),
+        (
+            replace(PROBED, restart=RestartSpec(give_up=GiveUp(9, 7200.0))),
+            "restart.give_up.after: 5 → 9|restart.give_up.within: 60s → 2h",
+        ),
+        (
+            replace(PROBED, restart=RestartSpec(give_up=None)),
+            "restart.give_up: after 5 within 60s → none",
+        ),
+        (replace(PROBED, logs=LogSpec(max_size=1000)), "logs.max_size: 10MiB → 1000B"),
+        (replace(PROBED, command=("python", "")), "command: python a.py → python ''"),
+        (
+            replace(PROBED, command=("sh", "-c", "echo 'a' → b")),
+            "command: python a.py → sh -c " + """'echo '"'"'a'"'"' → b'""",
+        ),
+    ],
+)
+def test_differences_in_words(new: ServiceSpec, said: str) -> None:
+    assert "|".join(changed(new, old=PROBED).why) == said
+
+
+def test_exec_checks_are_compared_as_commands() -> None:
+    old = replace(BASE, liveness=ProbeSpec(ExecCheck(("curl", "-u", "me:pw", "http://[::1]:1"))))
+    new = replace(BASE, liveness=ProbeSpec(ExecCheck(("curl", "-u", "me:px", "http://[::1]:1"))))
+    assert changed(new, old=old).why == (
+        f"probes.liveness.exec: curl -u {MASK} http://[::1]:1 → curl -u {CHANGED} http://[::1]:1",
+    )
+
+
+def test_order_alone_is_told_too() -> None:
+    a, b = SocketSpec("a", (("::1", 1),)), SocketSpec("b", (("::1", 2),))
+    change = changed(replace(BASE, sockets=(b, a)), old=replace(BASE, sockets=(a, b)))
+    # The order of held sockets is that of the descriptors the service gets.
+    assert change.kind is ChangeKind.RESTART
+    assert len(change.why) == 1
+    assert change.why[0].startswith("sockets: ")
+    same = changed(
+        replace(BASE, env={"X": "1", "A": "1"}), old=replace(BASE, env={"A": "1", "X": "1"})
+    )
+    assert same.kind is ChangeKind.NONE
+
+
+def test_true_is_not_one_to_a_json_expectation() -> None:
+    one = with_check(expect=Expectations(json=(("ok", 1),)))
+    true = with_check(expect=Expectations(json=(("ok", True),)))
+    assert one == true
+    assert changed(true, old=one).why == ("probes.readiness.http.json.ok: 1 → true",)
+
+
+def test_long_commands_are_cut_to_where_they_differ() -> None:
+    long = tuple(f"--option-{n}" for n in range(100))
+    old, new = replace(BASE, command=("a", *long, "x")), replace(BASE, command=("a", *long, "y"))
+    (line,) = changed(new, old=old).why
+    assert len(line) < 120
+    assert line.endswith("-99 y")
+    assert " x → …" in line
+
+
+# Secrets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "API_KEY",
+        "apiKey",
+        "HF_TOKEN",
+        "db_password",
+        "DB_PASS",
+        "DB_PWD",
+        "PGPASSWD",
+        "CLIENT_SECRET",
+        "AWS_CREDENTIALS",
+        "Authorization",
+        "AUTHORIZATION",
+        "Set-Cookie",
+        "PRIVATE_PEM",
+        "SENTRY_DSN",
+        "API_TOKENS",
+        "ADMIN_TOKENS",
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert names_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PATH", "PWD", "OLDPWD", "TOKENIZERS_PARALLELISM", "MAX_TOKENS", "max-new-tokens",
+     "KEYBOARD", "AUTHOR", "PASSIVE", "COMPASS", "HOME", "LANG"],
+)  # fmt: skip
+def test_names_of_no_secrets(name: str) -> None:
+    assert not names_secret(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgres://me:pw@db/x", "postgres://"),
+        ("see http://127.0.0.1:80/ and redis://:pw@h", "see http://"),
+        ("--token=abc", "--token="),
+        ("serve --api-key abc --port 1", "serve --api-key "),
+        ("Authorization: Bearer abc", "Authorization: "),
+        ('{"api_key": "abc"}', '{"api_key": '),
+        ("/health?a=1&token=abc", "/health?a=1&token="),
+        ("sk-abcdefghijkl", ""),
+        ("x hf_abcdefghijkl", "x "),
+        ("-----BEGIN RSA PRIVATE KEY-----", ""),
+    ],
+)
+def test_where_a_secret_begins(text: str, shown: str) -> None:
+    found = split(text)
+    assert (found.shown, found.shown + found.hidden) == (shown, text)
+    assert found.hidden
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:3001/health",
+        "ssh://git@host/x",
+        "me@example.org",
+        "turn the key of the token",
+        "--max-tokens=5",
+        "--port=3001",
+        "a=b",
+        "",
+        "desk-1234567890",
+    ],
+)
+def test_what_is_no_secret_is_shown(text: str) -> None:
+    assert split(text).hidden == ""
+
+
+def test_an_option_after_a_secret_flag_is_no_value() -> None:
+    def shown(*arguments: str) -> str:
+        return " ".join(text.masked() for text in split_arguments(arguments))
+
+    assert shown("serve", "--no-auth", "--port", "1") == "serve --no-auth --port 1"
+    assert shown("serve", "--api-key", "-xyz", "1") == f"serve --api-key {MASK} 1"
+    assert shown("python", "-u", "a.py") == "python -u a.py"
+    assert shown("env", "TOKEN=a", "serve") == f"env TOKEN={MASK} serve"
+
+
+def test_a_mask_tells_same_from_different() -> None:
+    old = replace(BASE, command=("a", "--token=one", "--key", "two"), env={"API_KEY": "x"})
+    new = replace(BASE, command=("a", "--token=one", "--key", "three"), env={"API_KEY": "y"})
+    assert changed(new, old=old).why == (
+        f"command: a --token={MASK} --key {MASK} → a --token={MASK} --key {CHANGED}",
+        f"env.API_KEY: {MASK} → {CHANGED}",
+    )
+
+
+def test_masked_env() -> None:
+    env = (
+        EnvChange("API_KEY", "one", "two"),
+        EnvChange("NEW_TOKEN", None, "two"),
+        EnvChange("OLD_TOKEN", "one", None),
+        EnvChange("EMPTY_TOKEN", "", "two"),
+        EnvChange("URL", "http://a/", "http://me:pw@a/"),
+        EnvChange("PLAIN", "one", "two"),
+    )
+    (change,) = masked((Change("tts", ChangeKind.RESTART, (), env),))
+    assert change.env == (
+        EnvChange("API_KEY", MASK, CHANGED),
+        EnvChange("NEW_TOKEN", None, MASK),
+        EnvChange("OLD_TOKEN", MASK, None),
+        EnvChange("EMPTY_TOKEN", "", MASK),
+        EnvChange("URL", MASK, CHANGED),
+        EnvChange("PLAIN", "one", "two"),
+    )
+
+
+def test_a_secret_of_the_environment_is_hidden_elsewhere_too() -> None:
+    secret = "hunter2hunter2"
+    new = replace(
+        BASE,
+        command=("serve", secret),
+        env={"API_KEY": secret, "COPY": f"<{secret}>"},
+        description=f"it's {secret}",
+        readiness=ProbeSpec(ExecCheck(("check", f"it's {secret}"))),
+    )
+    for change in (changed(new), changed(BASE, old=new)):
+        assert len(change.why) >= 5
+        assert secret not in repr(change)
+    # One that was not told by name in either spec, but is known from the run.
+    inherited = {**ENV, "API_KEY": secret}
+    assert secret not in repr(changed(replace(BASE, command=(secret,)), running=inherited))
+
+
+# Letters that no word of ours has, so that one of them in the output is a leak.
+SECRETS = st.text("☃☠☢♠♣'\"\\ \n", min_size=1, max_size=12).filter(
+    lambda text: text.strip(" \n'\"\\") != ""
+)
+LETTERS = "☃☠☢♠♣"
+
+
+@st.composite
+def with_secret(draw: st.DrawFn) -> ServiceSpec:
+    """A spec with a secret in one of the places where people put them."""
+    secret = draw(SECRETS)
+    check = HttpCheck("::1", 1, headers=(("Authorization", secret),), body=secret.encode())
+    places: dict[str, dict[str, Any]] = {
+        "nowhere": {},
+        "env": {"env": {draw(st.sampled_from(["API_KEY", "HF_TOKEN", "DB_PASS"])): secret}},
+        "url": {"env": {"DB": f"postgres://me:{secret}@host/db"}},
+        "argument": {"command": ("a", f"--token={secret}", "b")},
+        "next argument": {"command": ("a", "--api-key", secret, "b")},
+        "shell": {"command": ("sh", "-c", f"SECRET={secret} exec it's")},
+        "header argument": {"command": ("curl", "-H", f"Authorization: Bearer {secret}")},
+        "url argument": {"command": ("a", f"redis://:{secret}@host")},
+        "header": {"readiness": ProbeSpec(check)},
+        "query": {"liveness": ProbeSpec(replace(check, path=f"/?a=b&token={secret}"))},
+        "exec": {"startup": ProbeSpec(ExecCheck(("curl", "-u", f"me:{secret}")))},
+        "description": {"description": f"password: {secret}"},
+    }
+    return replace(BASE, **draw(st.sampled_from(list(places.values()))))
+
+
+@given(with_secret(), with_secret(), st.booleans())
+def test_no_secret_is_in_what_is_said(old: ServiceSpec, new: ServiceSpec, runs: bool) -> None:
+    running = {"tts": {**ENV, **old.env}} if runs else {}
+    changes = plan({"tts": old}, {"tts": new}, running, {"tts": {**ENV, **new.env}})
+    said = repr(masked(changes))
+    assert not any(letter in said for letter in LETTERS)
+    assert not any(
+        letter in line for change in changes for line in change.why for letter in LETTERS
+    )
+
+
+SPECS = st.dictionaries(st.sampled_from("abc"), values_of(ServiceSpec), max_size=3).map(
+    lambda found: {name: replace(spec, name=name) for name, spec in found.items()}
+)
+ENVIRONMENTS = st.dictionaries(
+    st.sampled_from("abc"),
+    st.dictionaries(st.sampled_from(["A", "B", "ATLAS_RUN"]), st.text()),
+    max_size=3,
+)
+
+
+@given(SPECS, ENVIRONMENTS)
+def test_the_same_again_changes_nothing(
+    specs: dict[str, ServiceSpec], envs: dict[str, dict[str, str]]
+) -> None:
+    again = plan(specs, {name: replace(spec) for name, spec in specs.items()}, envs, envs)
+    assert again == tuple(Change(name, ChangeKind.NONE) for name in specs)
+
+
+@given(SPECS, SPECS, ENVIRONMENTS, ENVIRONMENTS)
+def test_every_service_is_told_once_and_every_change_has_its_words(
+    old: dict[str, ServiceSpec],
+    new: dict[str, ServiceSpec],
+    running: dict[str, dict[str, str]],
+    wanted: dict[str, dict[str, str]],
+) -> None:
+    changes = masked(plan(old, new, running, wanted))
+    assert [change.service for change in changes] == [*new, *(n for n in old if n not in new)]
+    for change in changes:
+        assert (change.kind is ChangeKind.NONE) == (change.why == ())
+        assert all(" → " in line for line in change.why) or change.kind in ("add", "remove")
+        if change.kind is ChangeKind.RESTART:
+            assert change.service in running
+        if change.env:
+            assert change.kind is ChangeKind.RESTART
