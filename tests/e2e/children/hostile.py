@@ -1,0 +1,55 @@
+"""A service whose tree does all that a tree can do to outlive a stop.
+
+`hostile.py PORT ROOT kept|wiped`: a sibling that ignores every polite signal; a grandchild that
+left the session, lost its parent, ignores the signals too and holds PORT, with its environment kept
+or wiped; and fifty children. Prints `complete` when all of them are there. ROOT only stands on the
+command lines, for the test to find what is left.
+"""
+
+import os
+import signal
+import sys
+import time
+
+CHILDREN = 50
+HOLDER = """
+import os, signal, socket, sys, time
+held = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+os.write(int(sys.argv[2]), b"held")
+os.close(int(sys.argv[2]))
+time.sleep(999)
+"""
+
+
+def main() -> None:
+    port, root, environment = sys.argv[1:]
+    if os.fork() == 0:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        time.sleep(999)
+        os._exit(0)
+    for _ in range(CHILDREN):
+        if os.fork() == 0:
+            time.sleep(999)
+            os._exit(0)
+    told, tell = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        os.set_inheritable(tell, True)
+        argv = [sys.executable, "-I", "-S", "-c", HOLDER, port, str(tell), root]
+        kept = dict(os.environ) if environment == "kept" else {}
+        os.execve(sys.executable, argv, kept)  # noqa: S606 - the service's, not ours
+    os.waitpid(middle, 0)
+    os.close(tell)
+    if os.read(told, 4) == b"held":
+        print("complete", flush=True)
+    time.sleep(999)
+
+
+if __name__ == "__main__":
+    main()
