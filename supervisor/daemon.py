@@ -1,7 +1,8 @@
-"""The daemon: everything put together, and the routes that clients speak to.
+"""The daemon: everything put together, from its start to its end.
 
 `run` is the whole life of one: lock, directories, sink, take-over of what an earlier daemon left,
-services up, and at the end services down, sink out, lock released.
+services up, and at the end services down, sink out, lock released. Or the end is an upgrade: then
+the process executes itself anew, and nothing of the services ends.
 """
 
 import sys
@@ -12,31 +13,21 @@ sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
 
 import asyncio
 import contextlib
-import difflib
 import os
 import signal
+import socket
 import stat
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from supervisor import __version__
+from supervisor import __version__, upgrade
+from supervisor.api import Api, Busy, Life
 from supervisor.config.loader import load
-from supervisor.control.messages import Accepted, FleetStatus
-from supervisor.control.server import (
-    BindError,
-    ControlServer,
-    Reply,
-    Request,
-    Routes,
-    Stream,
-    problem,
-)
-from supervisor.core import graph
-from supervisor.core.events import Event
+from supervisor.control.server import BindError, ControlServer
+from supervisor.core.events import Event, Exceeded
 from supervisor.core.spec import FleetSpec
-from supervisor.journal import Entry, Journal
+from supervisor.core.unit import Running
+from supervisor.journal import Journal
 from supervisor.ledger import Ledger
 from supervisor.machine import Machine
 from supervisor.output import Output
@@ -46,12 +37,13 @@ from supervisor.posix.spawn import seal_descriptors
 from supervisor.posix.state import UnsafePathError, private_directory
 from supervisor.posix.tree import become_subreaper
 from supervisor.runtime import Runtime
-from supervisor.status import Measured, percent_of_core, service_status
+from supervisor.succession import Succession
+from supervisor.upgrade import Handover, Origin
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
-FOLLOW_BATCH = 100
-"""Journal entries sent to a follower between two looks at the loop."""
+MEMORY_PERIOD = 5.0
+"""Seconds between two looks at the memory of services that have a limit."""
 
 
 def run(config: Path) -> int:
@@ -59,13 +51,16 @@ def run(config: Path) -> int:
 
     Raises `ConfigError` if the file is not valid.
     """
+    origin = Origin.here()
+    handover = upgrade.inherited(os.environ)
     spec = load(str(config))
     try:
         private_directory(spec.state_dir)
         private_directory(f"{spec.state_dir}/fifo")
         # Never released: the kernel does that when this process is gone, and those who wait for
         # its end (`atlasctl down`) look at the lock.
-        DaemonLock.acquire(f"{spec.state_dir}/lock")
+        inherited = None if handover is None else handover.lock
+        lock = DaemonLock.acquire(f"{spec.state_dir}/lock", inherited)
     except (LockHeldError, UnsafePathError) as error:
         print(f"atlasctl: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -73,7 +68,7 @@ def run(config: Path) -> int:
         seal_descriptors()
         become_subreaper()
         os.chdir(spec.root)
-        asyncio.run(Daemon(spec).serve())
+        asyncio.run(Daemon(spec, origin, lock, handover).serve())
     except (BindError, OSError) as error:
         print(f"atlasctl: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -83,9 +78,14 @@ def run(config: Path) -> int:
 class Daemon:
     """One supervised system."""
 
-    def __init__(self, spec: FleetSpec) -> None:
+    def __init__(
+        self, spec: FleetSpec, origin: Origin, lock: DaemonLock, handover: Handover | None
+    ) -> None:
         self._spec = spec
-        self._began = time.monotonic()
+        self._origin = origin
+        self._lock = lock
+        self._handover = handover
+        self._life = Life(time.monotonic(), 0 if handover is None else handover.upgrades)
         # Wall clock for stamps that people read; everything decided is decided by monotonic time.
         self._journal = Journal(spec.state_dir, time.time)
         self._ledger = Ledger(spec.state_dir)
@@ -99,11 +99,27 @@ class Daemon:
             ledger=self._ledger,
             post=self._post,
         )
-        last_runs = self._machine.last_runs()
-        self._runtime = Runtime(spec, self._machine, time.monotonic, last_runs)
+        self._succession = Succession(
+            self._machine, self._output, self._journal, self._ledger, self._post
+        )
+        self._runtime = Runtime(spec, self._machine, time.monotonic, self._succession.past())
         self._reaper = Reaper(self._machine.child_ended)
-        self._stopping: asyncio.Event | None = None
-        self._cpu_before: dict[str, tuple[float, float]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._memory_watch: asyncio.Task[None] | None = None
+        self._server = ControlServer(
+            spec.state_dir,
+            Api(
+                self._runtime,
+                self._machine,
+                self._journal,
+                self._output,
+                self._life,
+                prove=self._prove_new_code,
+                adopt_spec=self._adopt_spec,
+            ).routes(),
+            on_error=self._complain,
+            listening=None if handover is None else socket.socket(fileno=handover.control),
+        )
 
     def _post(self, name: str, event: Event) -> None:
         self._runtime.post(name, event)
@@ -115,73 +131,147 @@ class Daemon:
     # Life ------------------------------------------------------------------------------------
 
     async def serve(self) -> None:
-        """Run until SIGTERM, SIGINT or a client's shutdown, and stop all services then."""
+        """Run until SIGTERM, SIGINT or a client's shutdown, and stop all services then.
+
+        An upgrade ends it too, and does not return: the new code goes on where this one was.
+        """
         loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
-        echo = asyncio.create_task(self._echo()) if _is_watched(sys.stdout.fileno()) else None
-        self._reaper.start()
+        upgrade.release_signals()
+        if _is_watched(sys.stdout.fileno()):
+            _ = self._begin_task(self._echo())
         self._make_logs_dir()
-        self._journal.append(
-            "", "daemon", f"daemon {__version__} started, pid {os.getpid()}, {self._spec.source}"
-        )
-        server = ControlServer(self._spec.state_dir, self._routes(), on_error=self._complain)
+        self._journal.append("", "daemon", self._first_words())
         try:
             await self._output.start()
             await self._begin()
-            await server.start()
-            await self._stopping.wait()
-            await self._end()
+            await self._server.start()
+            self._adopt_spec(self._spec)
+            while not await self._is_over():
+                pass
         finally:
-            await server.close()
+            await self._server.close()
             self._runtime.close()
             await self._output.close(quit_sink=self._runtime.quiet())
             self._machine.close()
             self._reaper.close()
-            if echo is not None:
-                await asyncio.sleep(0)  # the last lines
-                echo.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await echo
+            await asyncio.sleep(0)  # the last lines of the echo
+            await self._end_tasks()
             self._ledger.close()
             self._journal.close()
+
+    def _first_words(self) -> str:
+        if self._handover is not None:
+            return f"upgraded from {self._handover.version} to {__version__}, pid {os.getpid()}"
+        return f"daemon {__version__} started, pid {os.getpid()}, {self._spec.source}"
 
     async def _begin(self) -> None:
         """Take over what an earlier daemon left and start what is to run."""
         wanted, unwanted = [], []
-        for service in self._spec.services:
+        succession, services = self._succession, self._spec.services
+        self._machine.sockets.adopt(await self._output.held(), services)
+        for service in services:
             name = service.name
-            adopted = await self._machine.take_over(service)
+            adopted = succession.adopt(service)
             if adopted is not None:
                 self._post(name, adopted)
-                if not self._machine.is_wanted(name):
+                if not succession.is_wanted(name):
                     unwanted.append(name)
-            elif service.enabled and self._machine.is_wanted(name):
+            elif service.enabled and succession.is_wanted(name) and not succession.is_resumed(name):
                 wanted.append(name)
+        # From here on children are reaped: each that is ours has been taken in.
+        self._reaper.start()
+        await succession.end_the_rest(services)
         self._runtime.stop(unwanted, "asked before the last daemon was killed")
         self._runtime.start(wanted, "the daemon starts")
+        if self._handover is not None:
+            _ = self._begin_task(self._output.replace_sink())
+
+    async def _is_over(self) -> bool:
+        """Wait for the end of this code; True if it has come, False if it was put off."""
+        await self._life.ending.wait()
+        if self._life.stopping:
+            await self._end()
+            return True
+        await self._execute_new_code()
+        return False
 
     async def _end(self) -> None:
-        self._runtime.stop([s.name for s in self._spec.services], "the daemon stops")
+        self._runtime.stop(list(self._runtime.fleet.units), "the daemon stops")
         while not self._runtime.quiet():
             await self._runtime.changed()
         self._journal.append("", "daemon", "daemon stopped; nothing of it is left running")
         self._ledger.retire()
 
     def _on_signal(self, number: int) -> None:
-        assert self._stopping is not None, "signals are handled only while serving"  # noqa: S101
-        if not self._stopping.is_set():
+        if not self._life.stopping:
             name = signal.Signals(number).name
             self._journal.append("", "daemon", f"{name}: stopping all services, then the daemon")
-            self._stopping.set()
+            self._life.stopping = True
+            self._life.ending.set()
 
-    def _make_logs_dir(self) -> None:
+    # Other code ------------------------------------------------------------------------------
+
+    async def _prove_new_code(self) -> None:
+        """Return when what is installed has shown that it can go on from here. Raises Busy."""
+        records = len(self._ledger.records())
+        why = await upgrade.refusal(
+            self._origin, self._spec.source, records, self._machine.launcher
+        )
+        if why is not None:
+            raise Busy(
+                f"the installed code did not prove itself: {why}",
+                "this daemon goes on as it was; correct the installation and try again",
+            )
         try:
-            os.makedirs(self._spec.logs_dir, exist_ok=True)
+            async with asyncio.timeout(upgrade.SETTLE_TIMEOUT):
+                while not self._runtime.steady():
+                    await self._runtime.changed()
+        except TimeoutError:
+            raise Busy(
+                f"services have been starting or stopping for {upgrade.SETTLE_TIMEOUT:g} s",
+                "wait until `atlasctl status` shows none of that, then try again",
+            ) from None
+
+    async def _execute_new_code(self) -> None:
+        """Let the installed code take this process over. Returns only if that cannot be done."""
+        control = await self._server.pause()
+        handover = Handover(self._lock.fileno(), control, self._life.upgrades + 1, __version__)
+        try:
+            upgrade.execute(self._origin, handover)
         except OSError as error:
-            self._complain(f"cannot make the log folder {self._spec.logs_dir}: {error.strerror}")
+            self._complain(f"cannot execute {self._origin.argv[0]}: {error.strerror}")
+        self._life.ending.clear()
+        if self._life.stopping:
+            self._life.ending.set()
+        await self._server.start()
+
+    # What goes on beside ---------------------------------------------------------------------
+
+    def _adopt_spec(self, spec: FleetSpec) -> None:
+        """Go by another configuration in all that is the daemon's own."""
+        self._spec = spec
+        limited = any(service.limits.memory for service in spec.services)
+        if limited and self._memory_watch is None:
+            self._memory_watch = self._begin_task(self._watch_memory())
+        elif not limited and self._memory_watch is not None:
+            self._memory_watch.cancel()
+            self._memory_watch = None
+
+    async def _watch_memory(self) -> None:
+        """Report each run that uses more than its limit; only those with a limit are looked at."""
+        while True:
+            await asyncio.sleep(MEMORY_PERIOD)
+            for name, used in self._machine.usage().items():
+                unit = self._runtime.fleet.units.get(name)
+                if unit is None or not isinstance(unit.phase, Running):
+                    continue
+                limit = unit.spec.limits.memory
+                if limit is not None and used.rss > limit:
+                    text = f"uses {_mebibytes(used.rss)} of memory, and may use {_mebibytes(limit)}"
+                    self._post(name, Exceeded(unit.phase.run, text))
 
     async def _echo(self) -> None:
         """Print the journal for whoever watches `atlasctl run`."""
@@ -195,159 +285,28 @@ class Daemon:
                 )
             await self._journal.news()
 
-    # Routes ----------------------------------------------------------------------------------
+    def _begin_task(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    def _routes(self) -> Routes:
-        return {
-            ("GET", "/v1/status"): self._get_status,
-            ("GET", "/v1/events"): self._get_events,
-            ("POST", "/v1/start"): self._post_start,
-            ("POST", "/v1/stop"): self._post_stop,
-            ("POST", "/v1/restart"): self._post_restart,
-            ("POST", "/v1/shutdown"): self._post_shutdown,
-        }
+    async def _end_tasks(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _get_status(self, _request: Request) -> Reply:
-        now = time.monotonic()
-        lost = await self._output.lost()
-        usage = self._machine.usage()
-        units = self._runtime.fleet.units
-        cpu = {name: used.cpu_seconds for name, used in usage.items()}
-        uptime = {name: now - (units[name].started_at() or now) for name in usage}
-        percent = percent_of_core(now, self._cpu_before, cpu, uptime)
-        self._cpu_before = {name: (now, seconds) for name, seconds in cpu.items()}
-        measured = {
-            name: Measured(percent[name], used.rss, used.processes) for name, used in usage.items()
-        }
-        status: FleetStatus = {
-            "daemon": {
-                "pid": os.getpid(),
-                "version": __version__,
-                "uptime": now - self._began,
-                "config": self._spec.source,
-                "root": self._spec.root,
-                "sink_pid": self._output.sink_pid,
-                "stopping": self._is_stopping(),
-                "journal_seq": self._journal.seq,
-            },
-            "services": [
-                service_status(
-                    units[service.name],
-                    f"{self._spec.logs_dir}/{service.name}.log",
-                    measured.get(service.name),
-                    lost.get(service.name, 0),
-                    now,
-                )
-                for service in self._spec.services
-            ],
-        }
-        return Reply(200, status)
-
-    async def _get_events(self, request: Request) -> Reply | Stream:
+    def _make_logs_dir(self) -> None:
         try:
-            after = int(request.query.get("after", "0"))
-        except ValueError:
-            return problem(400, "after is not a number", "give the seq of an event")
-        service = request.query.get("service")
-        if service is not None and service not in self._runtime.fleet.units:
-            return self._unknown([service])
-        if request.query.get("follow") != "1":
-            return Stream(_once(_of(service, self._journal.since(after))))
-        return Stream(self._follow(after, service))
-
-    async def _follow(self, seq: int, service: str | None) -> AsyncIterator[object]:
-        while True:
-            for entry in self._journal.since(seq):
-                seq = entry.seq
-                if service is None or entry.unit == service:
-                    yield asdict(entry)
-            await self._journal.news()
-
-    async def _post_start(self, request: Request) -> Reply:
-        return self._command(request, "start")
-
-    async def _post_stop(self, request: Request) -> Reply:
-        return self._command(request, "stop")
-
-    async def _post_restart(self, request: Request) -> Reply:
-        return self._command(request, "restart")
-
-    async def _post_shutdown(self, _request: Request) -> Reply:
-        seq = self._journal.seq
-        names = [service.name for service in self._spec.services]
-        if not self._is_stopping():
-            self._journal.append("", "daemon", "a client asked the daemon to stop")
-            assert self._stopping is not None, "requests come only while serving"  # noqa: S101
-            self._stopping.set()
-        return Reply(202, _accepted(names, [], seq))
-
-    def _command(self, request: Request, verb: str) -> Reply:
-        if self._is_stopping():
-            return problem(409, "the daemon is stopping", "wait, then: atlasctl up")
-        names = _names(request.json)
-        if names is None:
-            return problem(400, "services must be a list of names", 'send {"services": ["tts"]}')
-        units = self._runtime.fleet.units
-        unknown = [name for name in names if name not in units]
-        if unknown:
-            return self._unknown(unknown)
-        asked = [name for name in units if name in names] if names else self._all(verb)
-        seq = self._journal.seq
-        also: list[str] = []
-        match verb:
-            case "start":
-                needed = graph.closure(self._runtime.fleet.edges, asked)
-                also = [name for name in needed if name not in asked]
-                self._runtime.start(asked, "by a client")
-            case "stop":
-                self._runtime.stop(asked, "by a client")
-            case _:
-                self._runtime.restart(asked, "by a client")
-        return Reply(202, _accepted(asked, also, seq))
-
-    def _all(self, verb: str) -> list[str]:
-        """Return what a command without names is about."""
-        units = self._runtime.fleet.units.values()
-        match verb:
-            case "stop":
-                return [unit.spec.name for unit in units]
-            case "restart":
-                return [unit.spec.name for unit in units if unit.spec.enabled]
-            case _:
-                # A job that is done is as it should be; `start NAME` runs it again.
-                return [u.spec.name for u in units if u.spec.enabled and u.state() != "completed"]
-
-    def _unknown(self, names: Sequence[str]) -> Reply:
-        known = list(self._runtime.fleet.units)
-        near = [n for name in names for n in difflib.get_close_matches(name, known, n=1)]
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known) or 'none'}"
-        return problem(404, f"no service is called {', '.join(names)}", hint)
-
-    def _is_stopping(self) -> bool:
-        return self._stopping is not None and self._stopping.is_set()
+            os.makedirs(self._spec.logs_dir, exist_ok=True)
+        except OSError as error:
+            self._complain(f"cannot make the log folder {self._spec.logs_dir}: {error.strerror}")
 
 
-def _accepted(services: list[str], also: list[str], seq: int) -> Accepted:
-    return {"services": services, "also": also, "seq": seq}
-
-
-def _names(body: object) -> list[str] | None:
-    """Return the services that a command's body names; None if it is not of that form."""
-    if body is None:
-        return []
-    names = body.get("services", []) if isinstance(body, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return None
-    return names
-
-
-def _of(service: str | None, entries: Sequence[Entry]) -> list[Entry]:
-    return [entry for entry in entries if service is None or entry.unit == service]
-
-
-async def _once(entries: Sequence[Entry]) -> AsyncIterator[object]:
-    for entry in entries:
-        yield asdict(entry)
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"
 
 
 def _is_watched(fd: int) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol, assert_never
 
 from supervisor.core import fleet as fleets
@@ -22,9 +23,9 @@ from supervisor.core.events import (
     Spawned,
     SpawnFailed,
 )
-from supervisor.core.fleet import Fleet, Turn
 from supervisor.core.spec import FleetSpec, ProbeKind, ServiceSpec
-from supervisor.core.unit import Goal, Unit
+from supervisor.core.turn import Fleet, Turn
+from supervisor.core.unit import Clearing, Goal, Past, Spawning, Stopping, Unit
 from supervisor.posix.spawn import SpawnError
 
 TURNS_PER_ROUND = 64
@@ -38,25 +39,31 @@ class Host(Protocol):
     before it has returned.
     """
 
-    def spawn(self, spec: ServiceSpec, run: RunId) -> int:
-        """Start the command and return the pid; raise `SpawnError`."""
+    def spawn(self, spec: ServiceSpec, run: RunId, *, beside: bool) -> int:
+        """Start the command and return the pid; raise `SpawnError`.
 
-    def signal(self, name: str, signal: int) -> None:
-        """Signal the process group of the unit's run, if it is proven to be ours."""
+        `beside`: another run of the service lives, and stays until this one is ready.
+        """
 
-    def kill(self, name: str) -> None:
-        """SIGKILL the whole tree of the unit's run."""
+    def signal(self, name: str, run: RunId, signal: int) -> None:
+        """Signal the process group of a run, if it is proven to be ours."""
+
+    def kill(self, name: str, run: RunId) -> None:
+        """SIGKILL the whole tree of a run."""
 
     def clear(
-        self, spec: ServiceSpec, grace: float
+        self, name: str, run: RunId, grace: float
     ) -> tuple[str, ...] | Awaitable[tuple[str, ...]]:
-        """End the rest of the tree. A bare tuple if there was none, as there mostly is."""
+        """End the rest of a run's tree. A bare tuple if there was none, as there mostly is."""
 
-    async def probe(self, spec: ServiceSpec, kind: ProbeKind) -> ProbeResult:
-        """Make one probe, within its time-out."""
+    async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
+        """Make one probe of this very run, within its time-out."""
 
-    def settled(self, unit: Unit) -> None:
-        """Take note, after every change, of what a successor must know of this unit."""
+    def settled(self, unit: Unit, overlap: Unit | None) -> None:
+        """Take note, after every change, of what a successor must know of this service."""
+
+    def removed(self, name: str) -> None:
+        """Forget a service that is no longer in the configuration, and of which nothing is left."""
 
     def note(self, name: str, note: Note) -> None:
         """Write the journal."""
@@ -70,11 +77,13 @@ class Runtime:
         spec: FleetSpec,
         host: Host,
         clock: Callable[[], float],
-        last_runs: Mapping[str, RunId] | None = None,
+        past: Mapping[str, Past] | None = None,
     ) -> None:
+        self.spec = spec
+        """What is asked for now."""
         self._host = host
         self._clock = clock
-        self.fleet: Fleet = fleets.assemble(spec, clock(), last_runs)
+        self.fleet: Fleet = fleets.assemble(spec, clock(), past)
         self._inbox: deque[tuple[str, Event]] = deque()
         self._draining = False
         self._round: asyncio.Handle | None = None
@@ -103,6 +112,21 @@ class Runtime:
         self._carry_out(fleets.restart(self.fleet, names, why, self._clock()))
         self._drain()
 
+    def roll(self, names: Iterable[str], why: str) -> None:
+        """Restart services with the old run in service until the new one is ready."""
+        self._carry_out(fleets.roll(self.fleet, names, why, self._clock()))
+        self._drain()
+
+    def reload(
+        self, spec: FleetSpec, restarting: AbstractSet[str], why: str, *, rolling: bool
+    ) -> None:
+        """Go over to a new specification; the runs of `restarting` do not fit it any more."""
+        self.spec = spec
+        now = self._clock()
+        turn = fleets.reload(self.fleet, spec, restarting, why, now, rolling=rolling)
+        self._carry_out(turn)
+        self._drain()
+
     async def changed(self) -> None:
         """Return after the next change of any unit."""
         await self._change.wait()
@@ -110,7 +134,15 @@ class Runtime:
     def quiet(self) -> bool:
         """Tell whether nothing runs and nothing is to run."""
         units = self.fleet.units.values()
-        return all(unit.run() is None and unit.goal is Goal.DOWN for unit in units)
+        down = all(unit.run() is None and unit.goal is Goal.DOWN for unit in units)
+        return down and not self.fleet.overlaps
+
+    def steady(self) -> bool:
+        """Tell whether no process is being started, ended or replaced at this moment."""
+        moving = (Spawning, Stopping, Clearing)
+        return not self.fleet.overlaps and not any(
+            isinstance(unit.phase, moving) for unit in self.fleet.units.values()
+        )
 
     # What the host tells ---------------------------------------------------------------------
 
@@ -154,9 +186,14 @@ class Runtime:
         for name, effect in turn.effects:
             self._perform(name, effect)
         for name in turn.touched:
-            unit = self.fleet.units[name]
-            self._host.settled(unit)
-            at = unit.deadline()
+            unit = self.fleet.units.get(name)
+            if unit is None:
+                self._queued.pop(name, None)
+                self._host.removed(name)
+                continue
+            overlap = self.fleet.overlaps.get(name)
+            self._host.settled(unit, None if overlap is None else overlap.unit)
+            at = self.fleet.deadline(name)
             if at is None:
                 self._queued.pop(name, None)
             elif self._queued.get(name) != at:
@@ -167,24 +204,27 @@ class Runtime:
             change.set()
 
     def _perform(self, name: str, effect: Effect) -> None:
+        if isinstance(effect, Note):
+            self._host.note(name, effect)
+            return
         spec = self.fleet.units[name].spec
         match effect:
-            case Note():
-                self._host.note(name, effect)
             case Spawn(run=run):
+                overlap = self.fleet.overlaps.get(name)
+                beside = overlap is not None and overlap.unit.run() == run
                 try:
-                    pid = self._host.spawn(spec, run)
+                    pid = self._host.spawn(spec, run, beside=beside)
                 except SpawnError as refusal:
                     failed = SpawnFailed(run, refusal.why, retry=refusal.retry)
                     self._inbox.append((name, failed))
                 else:
                     self._inbox.append((name, Spawned(run, pid)))
-            case Signal(signal=number):
-                self._host.signal(name, number)
-            case Kill():
-                self._host.kill(name)
+            case Signal(run=run, signal=number):
+                self._host.signal(name, run, number)
+            case Kill(run=run):
+                self._host.kill(name, run)
             case Clear(run=run, grace=grace):
-                left = self._host.clear(spec, grace)
+                left = self._host.clear(name, run, grace)
                 if isinstance(left, tuple):
                     self._inbox.append((name, Cleared(run, left)))
                 else:
@@ -208,7 +248,7 @@ class Runtime:
 
     async def _probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> None:
         try:
-            result = await self._host.probe(spec, kind)
+            result = await self._host.probe(spec, run, kind)
         except Exception as error:  # noqa: BLE001 - without an answer it would never be asked again
             result = ProbeResult(None, f"the prober failed: {type(error).__name__}: {error}")
         self.post(spec.name, Probed(run, kind, result))

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from supervisor.control.messages import ProbeStatus, ServiceStatus
+from supervisor.control.messages import OverlapStatus, ProbeStatus, ServiceStatus
 from supervisor.core.exits import describe_exit
+from supervisor.core.turn import Fleet, Overlap
 from supervisor.core.unit import Running, Unit
 
 
@@ -23,19 +24,21 @@ NOTHING = Measured(0.0, 0, 0)
 
 
 def service_status(
-    unit: Unit, log: str, measured: Measured | None, log_lost: int, now: float
+    fleet: Fleet, name: str, log: str, measured: Measured | None, log_lost: int, now: float
 ) -> ServiceStatus:
-    """Return what `status` says of one unit. `now` is on the clock of the unit's times."""
+    """Return what `status` says of one service. `now` is on the clock of the unit's times."""
+    unit, overlap = fleet.units[name], fleet.overlaps.get(name)
     spec = unit.spec
     started_at = unit.started_at()
     alive = measured or NOTHING
     return {
         "name": spec.name,
         "description": spec.description,
-        "state": unit.state(),
+        # Not down before the last of its runs is.
+        "state": "stopping" if overlap is not None and unit.run() is None else unit.state(),
         "goal": unit.goal.value,
         "ready": unit.ready(),
-        "settled": unit.settled(),
+        "settled": fleet.settled(name),
         "reason": unit.reason,
         "since": max(0.0, now - unit.since),
         "pid": unit.pid(),
@@ -47,11 +50,21 @@ def service_status(
         "cpu": alive.cpu if unit.pid() is not None else None,
         "memory": alive.memory if unit.pid() is not None else None,
         "processes": alive.processes,
+        "overlap": None if overlap is None else _overlap_status(overlap),
         "last_exit": None if unit.last_exit is None else describe_exit(unit.last_exit),
         "enabled": spec.enabled,
         "depends_on": [dependency.on for dependency in spec.depends_on],
         "log": log,
         "log_lost": log_lost,
+    }
+
+
+def _overlap_status(overlap: Overlap) -> OverlapStatus:
+    return {
+        "run": overlap.unit.last_run if overlap.incoming else overlap.unit.run() or 0,
+        "pid": overlap.unit.pid(),
+        "state": overlap.unit.state(),
+        "incoming": overlap.incoming,
     }
 
 

@@ -16,6 +16,16 @@ class ProbeStatus(TypedDict):
     age: float
 
 
+class OverlapStatus(TypedDict):
+    """The second run of a service, in a rolling restart."""
+
+    run: int
+    pid: int | None
+    state: str
+    incoming: bool
+    """It is to take the place of the first; otherwise it is on its way out."""
+
+
 class ServiceStatus(TypedDict):
     """One service, as `atlasctl status --json` prints it."""
 
@@ -38,6 +48,8 @@ class ServiceStatus(TypedDict):
     memory: int | None
     """Resident bytes of the whole tree."""
     processes: int
+    overlap: OverlapStatus | None
+    """None unless two runs of it live at once."""
     last_exit: str | None
     enabled: bool
     depends_on: list[str]

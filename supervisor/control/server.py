@@ -35,8 +35,8 @@ class Limits:
     """Served at once. As many again are told to come back, and those beyond are cut off."""
     header: int = 16 * 1024
     """Bytes."""
-    body: int = 1024 * 1024
-    """Bytes."""
+    body: int = 16 * 1024 * 1024
+    """Bytes. The largest is a whole configuration, compiled: about 2 KiB a service."""
     request: float = 10.0
     """Seconds that a request may take to arrive; an idle connection is closed after as long."""
     write: float = 10.0
@@ -83,6 +83,7 @@ class ControlServer:
         on_error: Callable[[str], None],
         peer: Callable[[socket.socket], int] = peer_uid,
         limits: Limits = Limits(),
+        listening: socket.socket | None = None,
     ) -> None:
         self.limits = limits
         self.closing = False
@@ -91,16 +92,35 @@ class ControlServer:
         self._on_error = on_error
         self._peer = peer
         self._server: asyncio.Server | None = None
+        self._listening = listening
+        """A socket that listens at our path already, handed on by an earlier code."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._replying: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen. Raises BindError."""
+        listening, self._listening = self._listening, None
+        if listening is None:
+            listening = bind(self._path, self.limits.connections)
+        self.closing = False
         self._server = await asyncio.start_unix_server(
-            self._accepted,
-            sock=bind(self._path, self.limits.connections),
-            limit=self.limits.header,
+            self._accepted, sock=listening, limit=self.limits.header
         )
+
+    async def pause(self, grace: float = 1.0) -> int:
+        """Serve nobody any more, while who connects waits; return the descriptor they wait at.
+
+        It is ours until `start` takes it up again, or is handed on to other code. Replies under
+        way get `grace` seconds.
+        """
+        assert self._server is not None, "only what has started can pause"  # noqa: S101
+        kept = os.dup(self._server.sockets[0].fileno())
+        self._listening = socket.socket(fileno=kept)
+        self.closing = True
+        self._server.close()
+        await self._finish(grace)
+        self._server = None
+        return kept
 
     async def close(self, grace: float = 1.0) -> None:
         """Listen no more; replies under way get `grace` seconds, all else is cut off."""
@@ -110,6 +130,9 @@ class ControlServer:
         self._server.close()
         with contextlib.suppress(OSError):
             os.unlink(self._path)
+        await self._finish(grace)
+
+    async def _finish(self, grace: float) -> None:
         if self._replying:
             await asyncio.wait(self._replying, timeout=grace)
         for task in self._tasks:

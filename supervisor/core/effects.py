@@ -71,6 +71,11 @@ class Topic(StrEnum):
     GAVE_UP = "gave-up"
     STOPPED = "stopped"
     COMPLETED = "completed"
+    ROLLING = "rolling"
+    ROLLED = "rolled"
+    ROLL_FAILED = "roll-failed"
+    RETIRED = "retired"
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True)

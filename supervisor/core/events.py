@@ -7,7 +7,7 @@ older run in one place. Operator commands carry none: they are about the unit.
 from dataclasses import dataclass
 from typing import NewType
 
-from supervisor.core.spec import ProbeKind
+from supervisor.core.spec import ProbeKind, ServiceSpec
 
 RunId = NewType("RunId", int)
 """Counts the spawns of one unit over its whole life, daemon restarts included; from 1."""
@@ -75,6 +75,13 @@ class Restart:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Respec:
+    """The configuration describes the unit anew; a run under way goes on as it was started."""
+
+    spec: ServiceSpec
+
+
 # What the fleet tells a unit -----------------------------------------------------------------
 
 
@@ -119,6 +126,8 @@ class Adopted:
     pid: int
     started_at: float
     """Monotonic seconds, on this daemon's clock."""
+    started: bool = True
+    """It had passed its startup probe; if not, that is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +159,14 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class Exceeded:
+    """The run uses more of something than its limits allow."""
+
+    run: RunId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """The unit's own deadline may have come. Always harmless, however early or often."""
 
@@ -158,6 +175,7 @@ Event = (
     Start
     | Stop
     | Restart
+    | Respec
     | Admitted
     | Held
     | Spawned
@@ -166,5 +184,6 @@ Event = (
     | Exited
     | Cleared
     | Probed
+    | Exceeded
     | TimePassed
 )

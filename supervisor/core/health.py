@@ -112,6 +112,28 @@ def resume(spec: ServiceSpec, run: RunId, now: float) -> Health:
     return _start_watching(spec, run, now, Health(started=True, ready=False))
 
 
+def adapt(spec: ServiceSpec, run: RunId, started_at: float, health: Health, now: float) -> Health:
+    """Return the health of a run whose probes are described anew while it lives."""
+    if not health.started:
+        if spec.startup is None:
+            return _start_watching(spec, run, now, health)
+        budget = spec.startup.budget
+        tally = health.tally(ProbeKind.STARTUP) or Tally(now)
+        started_by = None if budget is None else started_at + budget
+        return replace(health, tallies=((ProbeKind.STARTUP, tally),), started_by=started_by)
+    tallies = []
+    for kind in (ProbeKind.READINESS, ProbeKind.LIVENESS):
+        probe = spec.probe(kind)
+        if probe is not None:
+            old = health.tally(kind) or Tally(now)
+            # A shorter period holds from now on, not after the longer one has passed once more.
+            tallies.append((kind, replace(old, due=min(old.due, now + probe.every))))
+    health = replace(health, tallies=tuple(tallies))
+    if spec.readiness is None and not health.ready:
+        return replace(health, ready=True, healthy_since=now)
+    return health
+
+
 def _start_watching(spec: ServiceSpec, run: RunId, now: float, health: Health) -> Health:
     tallies: list[tuple[ProbeKind, Tally]] = []
     if spec.readiness is not None:

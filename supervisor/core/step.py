@@ -16,9 +16,11 @@ from supervisor.core.events import (
     Adopted,
     Cleared,
     Event,
+    Exceeded,
     Exited,
     Held,
     Probed,
+    Respec,
     Restart,
     RunId,
     Spawned,
@@ -30,6 +32,7 @@ from supervisor.core.events import (
 from supervisor.core.exits import describe_exit, signal_words
 from supervisor.core.health import BecameReady, BecameUnready, Dead, FirstFailure, Health
 from supervisor.core.restart import Again, Done, Enough, Record
+from supervisor.core.spec import ServiceSpec
 from supervisor.core.unit import (
     Blocked,
     Clearing,
@@ -69,9 +72,11 @@ def step(unit: Unit, event: Event, now: float) -> Step:
             return _held(unit, why)
         case Adopted():
             return _adopted(unit, event, now)
+        case Respec(spec=spec):
+            return _respec(unit, spec, now)
         case TimePassed():
             return _time_passed(unit, now)
-        case Spawned() | SpawnFailed() | Exited() | Cleared() | Probed():
+        case Spawned() | SpawnFailed() | Exited() | Cleared() | Probed() | Exceeded():
             # Dropped here and nowhere else: whatever an older run still has to say.
             return (unit, ()) if event.run != unit.run() else _of_this_run(unit, event, now)
         case _:
@@ -79,7 +84,7 @@ def step(unit: Unit, event: Event, now: float) -> Step:
 
 
 def _of_this_run(
-    unit: Unit, event: Spawned | SpawnFailed | Exited | Cleared | Probed, now: float
+    unit: Unit, event: Spawned | SpawnFailed | Exited | Cleared | Probed | Exceeded, now: float
 ) -> Step:
     match event:
         case Spawned(pid=pid):
@@ -92,6 +97,8 @@ def _of_this_run(
             return _cleared(unit, left, now)
         case Probed():
             return _probed(unit, event, now)
+        case Exceeded(why=why):
+            return _exceeded(unit, why, now)
         case _:
             assert_never(event)
 
@@ -105,6 +112,8 @@ def _enter(unit: Unit, phase: Phase, reason: str, now: float) -> Unit:
 
 def _start(unit: Unit, why: str, now: float) -> Step:
     match unit.phase:
+        case Failed(left=run) if run is not None:
+            return _clear_again(_clean(unit), run, f"start asked: {why}", now)
         case Stopped() | Failed() | Completed() | Waiting():
             return _begin_anew(unit, f"start asked: {why}", now)
         case Blocked() | Running():
@@ -120,6 +129,8 @@ def _start(unit: Unit, why: str, now: float) -> Step:
 def _restart(unit: Unit, why: str, now: float) -> Step:
     words = f"restart asked: {why}"
     match unit.phase:
+        case Failed(left=run) if run is not None:
+            return _clear_again(_clean(unit), run, words, now)
         case Stopped() | Failed() | Completed() | Waiting() | Blocked():
             return _begin_anew(unit, words, now)
         case Spawning():
@@ -137,8 +148,10 @@ def _restart(unit: Unit, why: str, now: float) -> Step:
 
 def _stop(unit: Unit, why: str, now: float) -> Step:
     words = f"stop asked: {why}"
+    if isinstance(unit.phase, Failed) and unit.phase.left is not None:
+        # What could not be ended then may be endable now; if not, it stays failed.
+        return _clear_again(replace(unit, goal=Goal.DOWN), unit.phase.left, words, now)
     if unit.goal is Goal.DOWN:
-        # A stop that left something over stays failed: asking twice does not make it stopped.
         return unit, ()
     unit = replace(unit, goal=Goal.DOWN)
     match unit.phase:
@@ -164,6 +177,19 @@ def _clean(unit: Unit) -> Unit:
 
 def _begin_anew(unit: Unit, words: str, now: float) -> Step:
     return _enter(_clean(unit), Blocked(), words, now), (Note(Topic.ASKED, words),)
+
+
+def _clear_again(unit: Unit, run: RunId, words: str, now: float) -> Step:
+    phase = Clearing(run, None, asked=True)
+    return _enter(unit, phase, words, now), (Note(Topic.ASKED, words), Clear(run, 0.0))
+
+
+def _respec(unit: Unit, spec: ServiceSpec, now: float) -> Step:
+    phase = unit.phase
+    if isinstance(phase, Running):
+        health = probes.adapt(spec, phase.run, phase.started_at, phase.health, now)
+        phase = replace(phase, health=health)
+    return replace(unit, spec=spec, phase=phase), ()
 
 
 # What the fleet says -------------------------------------------------------------------------
@@ -227,7 +253,9 @@ def _spawn_failed(unit: Unit, event: SpawnFailed, now: float) -> Step:
 def _adopted(unit: Unit, event: Adopted, now: float) -> Step:
     if unit.run() is not None:
         return unit, ()
-    health = probes.resume(unit.spec, event.run, now)
+    # Loading goes on from where it was; only its budget begins again.
+    begin = probes.resume if event.started else probes.begin
+    health = begin(unit.spec, event.run, now)
     unit = replace(unit, goal=Goal.UP, last_run=RunId(max(unit.last_run, event.run)))
     phase = Running(event.run, event.pid, event.started_at, health)
     text = f"run {event.run} adopted, pid {event.pid}: it outlived the daemon that started it"
@@ -265,7 +293,8 @@ def _cleared(unit: Unit, left: tuple[str, ...], now: float) -> Step:
         notes = (Note(Topic.LEFT_OVER, f"could not be ended: {'; '.join(left)}", phase.run),)
     if unit.goal is Goal.DOWN:
         if left:
-            return _enter(unit, Failed(), f"not wholly stopped: {'; '.join(left)}", now), notes
+            failed = Failed(left=phase.run)
+            return _enter(unit, failed, f"not wholly stopped: {'; '.join(left)}", now), notes
         note = Note(Topic.STOPPED, "no process of it is left and its ports are free", phase.run)
         reason = unit.reason if phase.asked else f"stopped; the last run {unit.reason}"
         return _enter(unit, Stopped(), reason, now), (*notes, note)
@@ -329,6 +358,13 @@ def _probed(unit: Unit, event: Probed, now: float) -> Step:
             case _:
                 assert_never(verdict)
     return unit, tuple(effects)
+
+
+def _exceeded(unit: Unit, why: str, now: float) -> Step:
+    phase = unit.phase
+    if not isinstance(phase, Running):
+        return unit, ()
+    return _end(unit, phase.run, phase.pid, phase.started_at, why, now, failure=why)
 
 
 def _proven(unit: Unit, health: Health, now: float) -> Unit:

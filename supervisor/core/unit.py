@@ -94,7 +94,10 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No process, and no further attempt until somebody asks."""
+    """No further attempt until somebody asks."""
+
+    left: RunId | None = None
+    """The run of which something could not be ended; None: there is no process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,18 @@ Phase = Stopped | Blocked | Spawning | Running | Stopping | Clearing | Waiting |
 
 Live = Spawning | Running | Stopping | Clearing
 """The phases in which something of the run may exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What an earlier daemon of this boot knew of a unit, for its successor to go on from."""
+
+    last_run: RunId = NO_RUN
+    restarts: int = 0
+    record: Record = field(default_factory=Record)
+    phase: Failed | Completed | Waiting | None = None
+    """Where it was, if no process was there and it was meant to be up."""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

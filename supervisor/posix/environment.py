@@ -6,12 +6,18 @@ told from a stranger's, after a daemon crash as well.
 """
 
 import os
+import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from supervisor.core.spec import ServiceSpec
+
+if sys.platform == "linux":
+    from supervisor.posix import linux as system
+else:
+    from supervisor.posix import darwin as system
 
 # Who and where the user is, and how to speak to them. Not in the list on purpose: proxies (a
 # service that talks to loopback must not be sent through one), SSH_AUTH_SOCK (it lets its holder
@@ -60,6 +66,11 @@ def marker_of(environment: Mapping[str, str]) -> Marker | None:
     if unit is None or run is None or fleet is None or not run.isdecimal():
         return None
     return Marker(fleet, unit, int(run))
+
+
+def environment_of(pid: int) -> Mapping[str, str] | None:
+    """Return the environment that a process was started with, or None if it may not be read."""
+    return system.environment(pid)
 
 
 def fleet_mark(state_dir: str) -> str:

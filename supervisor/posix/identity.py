@@ -4,6 +4,7 @@ Pid, exact start time and boot together name one process for ever. Nothing in th
 a signal on the word of a pid alone.
 """
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -45,6 +46,17 @@ def is_alive(identity: ProcessIdentity) -> bool:
         return False
     row = system.read_row(identity.pid)
     return row is not None and row.started == identity.started and row.alive
+
+
+def is_child(identity: ProcessIdentity) -> bool:
+    """Tell whether this very process is our child, a zombie included: its end can be reaped."""
+    row = system.read_row(identity.pid)
+    return (
+        identity.boot == system.boot_id()
+        and row is not None
+        and row.started == identity.started
+        and row.ppid == os.getpid()
+    )
 
 
 def started_monotonic(identity: ProcessIdentity) -> float | None:

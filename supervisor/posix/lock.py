@@ -34,10 +34,14 @@ class DaemonLock:
         self._fd: int | None = fd
 
     @classmethod
-    def acquire(cls, path: str) -> "DaemonLock":
-        """Take the lock without waiting. Raises LockHeldError or UnsafePathError."""
+    def acquire(cls, path: str, inherited: int | None = None) -> "DaemonLock":
+        """Take the lock without waiting. Raises LockHeldError or UnsafePathError.
+
+        `inherited` is a descriptor that holds it already: a daemon that executes itself anew
+        hands it on, and there is no moment at which another could have the lock.
+        """
         for _ in range(_ATTEMPTS):
-            fd = _open(path)
+            fd, inherited = (_open(path) if inherited is None else inherited), None
             try:
                 check_own_file(os.fstat(fd), path)
                 try:
@@ -55,6 +59,11 @@ class DaemonLock:
                 if fd >= 0:
                     os.close(fd)
         raise UnsafePathError(f"{path} is removed again and again while it is being locked")
+
+    def fileno(self) -> int:
+        """Return the descriptor that holds the lock."""
+        assert self._fd is not None, "the lock was released"  # noqa: S101
+        return self._fd
 
     def release(self) -> None:
         """Give the lock up. The file stays, and says nothing any more."""

@@ -126,6 +126,24 @@ def find_leader(marker: Marker) -> ProcessIdentity | None:
     return None
 
 
+def find_marked(fleet: str) -> dict[Marker, ProcessIdentity]:
+    """Return, for each run of a fleet that anything living is marked as, its oldest process.
+
+    One pass over the table and the environment of every process in it: for the start after a
+    daemon was killed, not for every day.
+    """
+    oldest: dict[Marker, Row] = {}
+    for row in system.read_table(usage=False).values():
+        marker = marker_of(system.environment(row.pid) or {}) if row.alive else None
+        if marker is None or marker.fleet != fleet or row.pid == os.getpid():
+            continue
+        known = oldest.get(marker)
+        if known is None or (row.started, row.pid) < (known.started, known.pid):
+            oldest[marker] = row
+    found = ((marker, identify(row.pid)) for marker, row in oldest.items())
+    return {marker: identity for marker, identity in found if identity is not None}
+
+
 def members(
     table: Mapping[int, Row],
     tree: Tree,

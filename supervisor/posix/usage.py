@@ -22,6 +22,14 @@ class Usage:
     """Bytes resident; memory that two processes share counts twice."""
     processes: int = 0
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Return what two trees use together."""
+        return Usage(
+            self.cpu_seconds + other.cpu_seconds,
+            self.rss + other.rss,
+            self.processes + other.processes,
+        )
+
 
 def tree_usage(roots: Collection[int]) -> dict[int, Usage]:
     """Return the usage of the tree below each root pid, a dead one's being zero."""

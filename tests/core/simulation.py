@@ -25,8 +25,8 @@ from supervisor.core.events import (
     Spawned,
     SpawnFailed,
 )
-from supervisor.core.fleet import Turn
 from supervisor.core.spec import Condition, Dependency, FleetSpec, ProbeKind
+from supervisor.core.turn import Fleet, Overlap, Turn
 from supervisor.core.unit import (
     Blocked,
     Clearing,
@@ -66,13 +66,49 @@ class Process:
         return 9 in self.signals or (bool(self.signals) and not self.stubborn)
 
 
+def _starting(fleet: Fleet) -> list[str]:
+    main = [name for name, unit in fleet.units.items() if unit.starting()]
+    return main + [n for n, o in fleet.overlaps.items() if o.incoming and o.unit.starting()]
+
+
+def _expected(unit: Unit) -> tuple[RunId | None, RunId | None, RunId | None]:
+    """Return what the world must have of a unit in this phase: `Slot.has`."""
+    match unit.phase:
+        case Spawning(run=run):
+            return (run, None, None)
+        case Running(run=run) | Stopping(run=run):
+            return (None, run, None)
+        case Clearing(run=run):
+            return (None, None, run)
+        case Stopped() | Blocked() | Waiting() | Failed() | Completed():
+            return (None, None, None)
+        case _:
+            assert_never(unit.phase)
+
+
 @dataclass(slots=True)
-class Place:
-    """What the world knows of one unit."""
+class Slot:
+    """What the world knows of one run."""
 
     spawning: RunId | None = None
     process: Process | None = None
     clearing: RunId | None = None
+
+    def has(self) -> tuple[RunId | None, RunId | None, RunId | None]:
+        """Return the run as it is being started, as it lives, and as it is being cleared."""
+        return (
+            self.spawning,
+            self.process.run if self.process is not None else None,
+            self.clearing,
+        )
+
+
+@dataclass(slots=True)
+class Place(Slot):
+    """What the world knows of one service."""
+
+    second: Slot = field(default_factory=Slot)
+    """The other of two runs that live at once."""
     probes: list[tuple[RunId, ProbeKind]] = field(default_factory=list)
     """In flight, those of older runs included."""
     highest: int = 0
@@ -120,6 +156,21 @@ class World:
         self._ask_to_end(names, restart=True)
         self._carry_out(fleets.restart(self.fleet, names, "x", self.now))
 
+    def roll(self, *names: str) -> None:
+        self._carry_out(fleets.roll(self.fleet, names, "x", self.now))
+
+    def reloads(self, spec: FleetSpec, restarting: Iterable[str], *, rolling: bool) -> None:
+        gone = set(self.fleet.units) - {s.name for s in spec.services}
+        self._ask_to_end(gone, restart=False)
+        disabled = [s.name for s in spec.services if not s.enabled and s.name in self.places]
+        self._ask_to_end([n for n in disabled if self.fleet.units[n].spec.enabled], restart=False)
+        for one in spec.services:
+            self.places.setdefault(one.name, Place())
+        turn = fleets.reload(
+            self.fleet, spec, frozenset(restarting), "x", self.now, rolling=rolling
+        )
+        self._carry_out(turn)
+
     def _ask_to_end(self, names: Iterable[str], *, restart: bool) -> None:
         for name in names:
             self.places[name].asked_to_end = self.fleet.units[name].run()
@@ -127,42 +178,44 @@ class World:
 
     # What the system does --------------------------------------------------------------------
 
-    def spawned(self, name: str) -> None:
-        place = self.places[name]
-        assert place.spawning is not None
-        run, place.spawning = place.spawning, None
-        place.process = Process(run)
+    def spawned(self, name: str, slot: Slot | None = None) -> None:
+        slot = slot or self.places[name]
+        assert slot.spawning is not None
+        run, slot.spawning = slot.spawning, None
+        slot.process = Process(run)
         self.deliver(name, Spawned(run, 1000 + run))
 
-    def spawn_failed(self, name: str, *, retry: bool = True) -> None:
-        place = self.places[name]
-        assert place.spawning is not None
-        run, place.spawning = place.spawning, None
+    def spawn_failed(self, name: str, slot: Slot | None = None, *, retry: bool = True) -> None:
+        slot = slot or self.places[name]
+        assert slot.spawning is not None
+        run, slot.spawning = slot.spawning, None
         self.deliver(name, SpawnFailed(run, "no memory", retry=retry))
 
-    def dies(self, name: str, ending: Exit) -> None:
+    def dies(self, name: str, ending: Exit, slot: Slot | None = None) -> None:
         """End a process; the core learns of it by `reported`."""
-        process = self.places[name].process
+        process = (slot or self.places[name]).process
         assert process is not None
         assert process.ended is None
         process.ended = ending
 
-    def reported(self, name: str) -> None:
-        place = self.places[name]
-        assert place.process is not None
-        assert place.process.ended is not None
-        run, ending, place.process = place.process.run, place.process.ended, None
+    def reported(self, name: str, slot: Slot | None = None) -> None:
+        slot = slot or self.places[name]
+        assert slot.process is not None
+        assert slot.process.ended is not None
+        run, ending, slot.process = slot.process.run, slot.process.ended, None
         self.deliver(name, Exited(run, ending))
 
-    def exits(self, name: str, ending: Exit) -> None:
-        self.dies(name, ending)
-        self.reported(name)
+    def exits(self, name: str, ending: Exit, slot: Slot | None = None) -> None:
+        self.dies(name, ending, slot)
+        self.reported(name, slot)
 
-    def cleared(self, name: str, *left: str) -> None:
+    def cleared(self, name: str, *left: str, slot: Slot | None = None) -> None:
         place = self.places[name]
-        assert place.clearing is not None
-        run, place.clearing = place.clearing, None
-        place.left_over = bool(left)
+        slot = slot or place
+        assert slot.clearing is not None
+        run, slot.clearing = slot.clearing, None
+        if slot is place:
+            place.left_over = bool(left)
         if place.asked_to_end == run:
             place.asked_to_end = None
         self.deliver(name, Cleared(run, left))
@@ -182,7 +235,7 @@ class World:
         self.deliver(name, Adopted(run, 1000 + run, self.now - 100.0))
 
     def next_deadline(self) -> float | None:
-        times = [unit.deadline() for unit in self.fleet.units.values()]
+        times = [self.fleet.deadline(name) for name in self.fleet.units]
         return min((at for at in times if at is not None), default=None)
 
     def waits(self, until: float) -> None:
@@ -190,7 +243,7 @@ class World:
         assert until >= self.now
         self.now = until
         for _ in range(TURNS_AT_ONE_INSTANT):
-            due = [n for n, u in self.fleet.units.items() if (u.deadline() or until + 1) <= until]
+            due = [n for n in self.fleet.units if (self.fleet.deadline(n) or until + 1) <= until]
             if not due:
                 return
             self._carry_out(fleets.pass_time(self.fleet, due, self.now))
@@ -209,21 +262,25 @@ class World:
 
     def fair_step(self) -> bool:
         """Do one thing that a machine in good order does by itself; False if there is none."""
-        for name, place in self.places.items():
-            if place.spawning is not None:
-                self.spawned(name)
-            elif place.process is not None and place.process.ended is not None:
-                self.reported(name)
-            elif place.process is not None and place.process.must_die:
-                self.exits(name, ExitSignal(place.process.signals[-1]))
-            elif place.clearing is not None:
-                self.cleared(name)
-            elif place.probes:
+        for name, slot in self.slots():
+            if slot.spawning is not None:
+                self.spawned(name, slot)
+            elif slot.process is not None and slot.process.ended is not None:
+                self.reported(name, slot)
+            elif slot.process is not None and slot.process.must_die:
+                self.exits(name, ExitSignal(slot.process.signals[-1]), slot)
+            elif slot.clearing is not None:
+                self.cleared(name, slot=slot)
+            elif self.places[name].probes:
                 self.answers(name, YES)
             else:
                 continue
             return True
         return False
+
+    def slots(self) -> list[tuple[str, Slot]]:
+        """Return every place where a run may be, with the name of its service."""
+        return [(n, slot) for n, place in self.places.items() for slot in (place, place.second)]
 
     def runs_fairly(self, until: Callable[[], bool], within: float = 1000.0) -> bool:
         """Let things go well until something holds; tell whether it did, in virtual time."""
@@ -255,50 +312,90 @@ class World:
 
     def _carry_out(self, turn: Turn) -> None:
         before, self.fleet, self.touched = self.fleet, turn.fleet, turn.touched
+        self.above = {
+            name: set(graph.closure(self.fleet.dependents, [name])) - {name}
+            for name in self.fleet.units
+        }
         for name, unit in self.fleet.units.items():
-            if unit != before.units[name]:
+            same = unit == before.units.get(name)
+            if not (same and before.overlaps.get(name) == self.fleet.overlaps.get(name)):
                 assert name in turn.touched, f"{name} has changed and nobody is told"
+        for name in self.fleet.units:
+            self._follow_the_swap(name, self.places[name])
         for name, effect in turn.effects:
             self._perform(name, effect)
-        for name in self.fleet.units:
-            self._check(name)
-        starting = [n for n, u in self.fleet.units.items() if u.starting()]
-        assert len(starting) <= self.fleet.start_limit, f"too many are starting: {starting}"
+        for name, place in list(self.places.items()):
+            if name in self.fleet.units:
+                self._check(name)
+            else:
+                assert place.has() == place.second.has() == (None, None, None), f"{name} has left"
+                assert name in turn.touched
+                del self.places[name]
+        # A reload may have lowered the limit below what is starting already.
+        most = max(self.fleet.start_limit, len(_starting(before)))
+        starting = _starting(self.fleet)
+        assert len(starting) <= most, f"too many are starting: {starting}"
+
+    def _follow_the_swap(self, name: str, place: Place) -> None:
+        """Let main and second run change places here, if they have in the core."""
+        if self.fleet.units[name].run() in {*place.second.has()} - {None}:
+            old = Slot(place.spawning, place.process, place.clearing)
+            new = place.second
+            place.spawning, place.process, place.clearing = (
+                new.spawning, new.process, new.clearing,
+            )  # fmt: skip
+            place.second = old
+
+    def _slot(self, name: str, run: RunId) -> Slot:
+        """Return where a run is, or where it is to be."""
+        place = self.places[name]
+        overlap = self.fleet.overlaps.get(name)
+        if run in place.has():
+            return place
+        second = overlap is not None and overlap.unit.run() == run
+        return place.second if second or run in place.second.has() else place
 
     def _perform(self, name: str, effect: Effect) -> None:
-        place, unit = self.places[name], self.fleet.units[name]
         if isinstance(effect, Note):
             self.notes.append((name, effect))
-            self._heed(place, unit, effect)
+            if name in self.fleet.units:
+                self._heed(self.places[name], self.fleet.units[name], effect)
             return
+        place, unit = self.places[name], self.fleet.units[name]
+        slot = self._slot(name, effect.run)
         self.deeds.append((name, effect))
         match effect:
             case Spawn(run=run):
                 assert run > place.highest, f"{name}: run {run} is not new"
-                assert (place.spawning, place.process, place.clearing) == (None, None, None)
-                assert not self.unmet(unit), f"{name} starts before {self.unmet(unit)}"
-                assert self.now >= place.not_before, f"{name} is restarted too early"
-                place.spawning, place.highest = run, run
+                assert slot.has() == (None, None, None)
+                if slot is place:
+                    assert not self.unmet(unit), f"{name} starts before {self.unmet(unit)}"
+                    assert self.now >= place.not_before, f"{name} is restarted too early"
+                else:
+                    assert unit.ready(), f"{name}: a run beside one that does not serve"
+                    assert not unit.spec.ports, f"{name}: both runs would bind its port"
+                slot.spawning, place.highest = run, run
             case Signal(run=run):
                 process = self._process(name, run)
                 assert not process.signals, f"{name}: asked twice to end"
                 process.signals.append(effect.signal)
                 if isinstance(unit.phase, Stopping) and unit.phase.failure is None:
                     self._check_order(name)
+                elif slot.process is process and run != unit.run():
+                    overlap = self.fleet.overlaps[name]
+                    assert not overlap.incoming, f"{name}: what comes in is ended"
             case Kill(run=run):
                 process = self._process(name, run)
                 assert process.signals, f"{name}: killed before it was asked to end"
                 process.signals.append(9)
             case Clear(run=run, grace=grace):
-                assert place.process is None, f"{name}: cleared while its process lives"
-                assert place.spawning is None
-                assert place.clearing is None
-                assert run == place.highest
+                assert slot.has() == (None, None, None), f"{name}: cleared while it lives"
                 assert grace >= 0
-                place.clearing = run
+                slot.clearing = run
             case Ask(run=run, kind=kind):
                 self._process(name, run)
-                assert isinstance(unit.phase, Running)
+                asked = unit if run == unit.run() else self.fleet.overlaps[name].unit
+                assert isinstance(asked.phase, Running)
                 assert unit.spec.probe(kind) is not None
                 assert (run, kind) not in place.probes, f"{name}: {kind} is asked already"
                 place.probes.append((run, kind))
@@ -306,7 +403,7 @@ class World:
                 assert_never(effect)
 
     def _process(self, name: str, run: RunId) -> Process:
-        process = self.places[name].process
+        process = self._slot(name, run).process
         assert process is not None, f"{name}: there is no process"
         assert process.run == run, f"{name}: another run is meant"
         return process
@@ -334,25 +431,18 @@ class World:
 
     def _check(self, name: str) -> None:
         place, unit = self.places[name], self.fleet.units[name]
+        overlap = self.fleet.overlaps.get(name)
+        if overlap is None:
+            assert place.second.has() == (None, None, None), f"{name}: a run is forgotten"
+        else:
+            self._check_overlap(name, unit, place.second, overlap)
         assert unit.reason
         phase = unit.phase
         if unit.goal is Goal.DOWN:
             assert isinstance(phase, Stopped | Spawning | Stopping | Clearing | Failed)
         else:
             assert not isinstance(phase, Stopped)
-        match phase:
-            case Spawning(run=run):
-                here: tuple[RunId | None, RunId | None, RunId | None] = (run, None, None)
-            case Running(run=run) | Stopping(run=run):
-                here = (None, run, None)
-            case Clearing(run=run):
-                here = (None, None, run)
-            case Stopped() | Blocked() | Waiting() | Failed() | Completed():
-                here = (None, None, None)
-            case _:
-                assert_never(phase)
-        alive = place.process.run if place.process is not None else None
-        assert (place.spawning, alive, place.clearing) == here, f"{name}: {phase}"
+        assert place.has() == _expected(unit), f"{name}: {phase}"
         deadline = unit.deadline()
         if isinstance(phase, Stopping):
             assert deadline is not None, f"{name} may never end"
@@ -367,16 +457,33 @@ class World:
                     assert deadline <= tally.due
             assert phase.health.started or phase.health.tallies, f"{name} is never asked"
         if isinstance(phase, Blocked):
-            starting = sum(u.starting() for u in self.fleet.units.values())
-            room = starting < self.fleet.start_limit
+            room = len(_starting(self.fleet)) < self.fleet.start_limit
             assert self.unmet(unit) or not room, f"{name} is blocked by nothing"
         if name in self.fleet.held_back:
             ending = [other for other in self.above[name] if self._ends(other)]
             held = ending or isinstance(phase, Spawning)
             assert held, f"the end of {name} is held back by nothing"
 
+    def _check_overlap(self, name: str, unit: Unit, slot: Slot, overlap: Overlap) -> None:
+        second = overlap.unit
+        assert second.run() is not None, f"{name}: an overlap with nothing in it"
+        assert second.run() != unit.run()
+        assert slot.has() == _expected(second), f"{name}: {second.phase}"
+        if overlap.incoming:
+            assert isinstance(unit.phase, Running), f"{name}: it need not wait to take over"
+            assert isinstance(second.phase, Spawning | Running)
+            assert not second.ready(), f"{name}: it is ready and does not take over"
+            assert second.goal is Goal.UP
+        else:
+            assert second.goal is Goal.DOWN
+            if isinstance(second.phase, Stopping):
+                assert second.deadline() is not None, f"{name}: its second run may never end"
+
     def _ends(self, name: str) -> bool:
         unit = self.fleet.units[name]
+        overlap = self.fleet.overlaps.get(name)
+        if overlap is not None and not overlap.incoming:
+            return True
         if unit.run() is None:
             return False
         asked = name in self.fleet.held_back or unit.goal is Goal.DOWN

@@ -70,7 +70,7 @@ def forgiving() -> RestartSpec:
 
 def fleet_spec(*services: ServiceSpec, start_limit: int = 8) -> FleetSpec:
     """Return the fleet of these services."""
-    return FleetSpec("/atlas.yaml", "/", "/state", "/logs", services, start_limit)
+    return FleetSpec("/atlas.yaml", "/", "/state", "/logs", services, start_limit=start_limit)
 
 
 def strict(after: int = 3, within: float = 60.0) -> RestartSpec:

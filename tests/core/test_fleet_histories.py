@@ -33,17 +33,17 @@ from supervisor.core.spec import (
     ServiceSpec,
     StopSpec,
 )
-from tests.core.simulation import World
+from tests.core.simulation import Slot, World
 from tests.core.specimens import NO, PROBER_ERROR, YES, fleet_spec, probe, service
 
 Verb = Literal[
-    "start", "stop", "restart", "spawn", "die", "obey", "report", "answer", "clear", "wait",
-    "adopt", "stale", "fair",
+    "start", "stop", "restart", "roll", "reload", "spawn", "die", "obey", "report", "answer",
+    "clear", "wait", "adopt", "stale", "fair",
 ]  # fmt: skip
 
 VERBS: tuple[Verb, ...] = (
-    "start", "stop", "restart", "spawn", "die", "obey", "report", "answer", "clear", "wait",
-    "adopt", "stale", "fair",
+    "start", "stop", "restart", "roll", "reload", "spawn", "die", "obey", "report", "answer",
+    "clear", "wait", "adopt", "stale", "fair",
 )  # fmt: skip
 
 
@@ -104,26 +104,55 @@ def _some(world: World, pick: int) -> list[str]:
     return names or list(world.places)
 
 
-def _lives(world: World, name: str) -> bool:
-    process = world.places[name].process
-    return process is not None and process.ended is None
+def _choose_slot(
+    world: World, fits: Callable[[Slot], bool], pick: int
+) -> tuple[str, Slot] | tuple[None, None]:
+    """Return one of the places of runs that fit, with its service."""
+    found = [(name, slot) for name, slot in world.slots() if fits(slot)]
+    return found[pick % len(found)] if found else (None, None)
 
 
-def _ended(world: World, name: str) -> bool:
-    process = world.places[name].process
-    return process is not None and process.ended is not None
+def _lives(slot: Slot) -> bool:
+    return slot.process is not None and slot.process.ended is None
 
 
-def _must_die(world: World, name: str) -> bool:
-    process = world.places[name].process
-    return process is not None and process.ended is None and process.must_die
+def _ended(slot: Slot) -> bool:
+    return slot.process is not None and slot.process.ended is not None
+
+
+def _must_die(slot: Slot) -> bool:
+    return _lives(slot) and slot.process is not None and slot.process.must_die
+
+
+def _reload(world: World, pick: int) -> None:
+    """Change what `pick` says: drop one, bring one back, disable one, describe some anew."""
+    units = world.fleet.units
+    specs = {n: u.spec for n, u in units.items() if n not in world.fleet.leaving}
+    needed = {d.on for spec in specs.values() for d in spec.depends_on}
+    free = [name for name in specs if name not in needed]
+    if pick & 1 and free and len(specs) > 1:
+        del specs[free[pick % len(free)]]
+    if pick & 2:
+        back = f"s{pick % 7}"
+        specs.setdefault(back, service(back, restart=RestartSpec(give_up=GiveUp(2, 10.0))))
+    restarting = set()
+    for bit, (name, spec) in enumerate(list(specs.items())):
+        if pick >> bit & 4:
+            readiness = spec.readiness or probe(every=0.5)
+            specs[name] = replace(spec, description=f"{pick}", readiness=readiness)
+            restarting.add(name)
+        elif pick >> bit & 8 and name in free:
+            specs[name] = replace(spec, enabled=not spec.enabled)
+    wanted = fleet_spec(*specs.values(), start_limit=1 + pick % 3)
+    world.reloads(wanted, restarting, rolling=bool(pick & 64))
 
 
 def _stale(world: World, name: str, pick: int) -> None:
     """Say something of a run that is gone, or that nobody waits for; nothing may change."""
     unit = world.unit(name)
-    current = unit.run()
-    older = RunId(unit.last_run if current is None else current - 1)
+    overlap = world.fleet.overlaps.get(name)
+    runs = {unit.run(), None if overlap is None else overlap.unit.run()}
+    older = RunId(max(n for n in range(unit.last_run + 1) if n not in runs))
     events: tuple[Event, ...] = (
         Spawned(older, 1),
         SpawnFailed(older, "late"),
@@ -147,40 +176,49 @@ def play(world: World, move: Move) -> None:
             world.stop(*_some(world, pick))
         case "restart":
             world.restart(*_some(world, pick))
+        case "roll":
+            world.roll(*_some(world, pick))
+        case "reload":
+            _reload(world, pick)
         case "spawn":
-            name = _choose(world, lambda n: places[n].spawning is not None, pick)
+            name, slot = _choose_slot(world, lambda s: s.spawning is not None, pick)
             if name is not None and pick % 8 == 7:
-                world.spawn_failed(name, retry=pick % 16 == 7)
+                world.spawn_failed(name, slot, retry=pick % 16 == 7)
             elif name is not None:
-                world.spawned(name)
+                world.spawned(name, slot)
         case "die":
-            name = _choose(world, lambda n: _lives(world, n), pick)
+            name, slot = _choose_slot(world, _lives, pick)
             if name is not None:
-                world.dies(name, (ExitCode(0), ExitCode(1), ExitSignal(11))[pick % 3])
+                world.dies(name, (ExitCode(0), ExitCode(1), ExitSignal(11))[pick % 3], slot)
         case "obey":
-            name = _choose(world, lambda n: _must_die(world, n), pick)
+            name, slot = _choose_slot(world, _must_die, pick)
             if name is not None:
-                world.exits(name, ExitSignal(15))
+                world.exits(name, ExitSignal(15), slot)
         case "report":
-            name = _choose(world, lambda n: _ended(world, n), pick)
+            name, slot = _choose_slot(world, _ended, pick)
             if name is not None:
-                world.reported(name)
+                world.reported(name, slot)
         case "answer":
             name = _choose(world, lambda n: bool(places[n].probes), pick)
             if name is not None:
                 result = (YES, YES, NO, NO, PROBER_ERROR)[pick % 5]
                 world.answers(name, result, pick % len(places[name].probes))
         case "clear":
-            name = _choose(world, lambda n: places[n].clearing is not None, pick)
+            name, slot = _choose_slot(world, lambda s: s.clearing is not None, pick)
             if name is not None:
-                world.cleared(name, *(["pid 12"] if pick % 8 == 7 else []))
+                world.cleared(name, *(["pid 12"] if pick % 8 == 7 else []), slot=slot)
         case "wait":
             if pick % 4 == 3:
                 world.waits(world.now + pick / 100)
             else:
                 world.waits_for_deadline()
         case "adopt":
-            name = _choose(world, lambda n: world.unit(n).run() is None, pick)
+            # A daemon adopts when it starts, and never what it has forgotten.
+            name = _choose(
+                world,
+                lambda n: world.unit(n).run() is None and n not in world.fleet.overlaps,
+                pick,
+            )
             if name is not None:
                 world.adopts(name)
         case "stale":
@@ -197,12 +235,16 @@ def _comes_to_rest(world: World) -> None:
     wanted = {name: unit.goal for name, unit in world.fleet.units.items()}
     held = dict(world.fleet.held_back)
     rested = world.runs_fairly(
-        lambda: not world.fleet.held_back and all(map(world.at_rest, world.places))
+        lambda: (
+            not (world.fleet.held_back or world.fleet.overlaps or world.fleet.rolls)
+            and all(map(world.at_rest, world.places))
+        )
     )
+    assert not world.fleet.leaving
     phases = {name: (unit.goal, unit.phase) for name, unit in world.fleet.units.items()}
     assert rested, f"still moving: {phases}, held back: {world.fleet.held_back}"
     for name, goal in wanted.items():
-        if name not in held:
+        if name not in held and name in world.fleet.units:
             assert world.unit(name).goal is goal, f"nobody asked {name} for this"
 
 

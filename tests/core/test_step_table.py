@@ -5,7 +5,7 @@ goal and the effects in order, notes by their topic in small letters, other effe
 class. `=` says that nothing at all changes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import pytest
@@ -16,10 +16,12 @@ from supervisor.core.events import (
     Adopted,
     Cleared,
     Event,
+    Exceeded,
     Exited,
     ExitSignal,
     Held,
     Probed,
+    Respec,
     Restart,
     Spawned,
     SpawnFailed,
@@ -79,7 +81,7 @@ SITUATIONS: dict[str, Unit] = {
     "clearing the dead": _unit(UP, Clearing(RUN, CRASH, asked=False, failure="hangs")),
     "waiting": _unit(UP, Waiting(NOW)),
     "failed": _unit(UP, Failed()),
-    "failed to stop": _unit(DOWN, Failed()),
+    "failed to stop": _unit(DOWN, Failed(left=RUN)),
     "completed": _unit(UP, Completed()),
 }
 
@@ -99,6 +101,8 @@ HAPPENINGS: dict[str, Event] = {
     "not ready": Probed(RUN, ProbeKind.READINESS, NO),
     "not alive": Probed(RUN, ProbeKind.LIVENESS, NO),
     "time": TimePassed(),
+    "respec": Respec(replace(SPEC, description="described anew")),
+    "exceeded": Exceeded(RUN, "uses too much"),
 }
 
 OF_AN_OLDER_RUN: tuple[Event, ...] = (
@@ -107,6 +111,7 @@ OF_AN_OLDER_RUN: tuple[Event, ...] = (
     Exited(OLDER, CRASH),
     Cleared(OLDER, ("pid 4712",)),
     Probed(OLDER, ProbeKind.LIVENESS, NO),
+    Exceeded(OLDER, "uses too much"),
 )
 
 # One line per happening, in the order of HAPPENINGS.
@@ -127,6 +132,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         =
+        respec       Stopped DOWN
+        exceeded     =
     """,
     "blocked": """
         start        =
@@ -144,6 +151,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         =
+        respec       Blocked UP
+        exceeded     =
     """,
     "spawning": """
         start        =
@@ -161,6 +170,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         =
+        respec       Spawning UP
+        exceeded     =
     """,
     "spawning, stop asked": """
         start        Spawning UP asked
@@ -178,6 +189,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         =
+        respec       Spawning DOWN
+        exceeded     =
     """,
     "running": """
         start        =
@@ -195,6 +208,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         Running UP Ask Ask
+        respec       Running UP
+        exceeded     Stopping UP stopping Signal
     """,
     "running, probes in flight": """
         start        =
@@ -212,6 +227,8 @@ TABLE: dict[str, str] = {
         not ready    Running UP unready
         not alive    Stopping UP stopping Signal
         time         =
+        respec       Running UP
+        exceeded     Stopping UP stopping Signal
     """,
     "stopping": """
         start        Stopping UP asked
@@ -229,6 +246,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         Stopping DOWN killed Kill
+        respec       Stopping DOWN
+        exceeded     =
     """,
     "stopping to restart": """
         start        =
@@ -246,6 +265,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         Stopping UP killed Kill
+        respec       Stopping UP
+        exceeded     =
     """,
     "stopping as dead": """
         start        =
@@ -263,6 +284,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         Stopping UP killed Kill
+        respec       Stopping UP
+        exceeded     =
     """,
     "killed": """
         start        Stopping UP asked
@@ -280,6 +303,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         Stopping DOWN killed Kill
+        respec       Stopping DOWN
+        exceeded     =
     """,
     "clearing": """
         start        Clearing UP asked
@@ -297,6 +322,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         =
+        respec       Clearing DOWN
+        exceeded     =
     """,
     "clearing to restart": """
         start        =
@@ -314,6 +341,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         =
+        respec       Clearing UP
+        exceeded     =
     """,
     "clearing a crash": """
         start        =
@@ -331,6 +360,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         =
+        respec       Clearing UP
+        exceeded     =
     """,
     "clearing the dead": """
         start        =
@@ -348,6 +379,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         =
+        respec       Clearing UP
+        exceeded     =
     """,
     "waiting": """
         start        Blocked UP asked
@@ -365,6 +398,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         Blocked UP
+        respec       Waiting UP
+        exceeded     =
     """,
     "failed": """
         start        Blocked UP asked
@@ -382,11 +417,13 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         =
+        respec       Failed UP
+        exceeded     =
     """,
     "failed to stop": """
-        start        Blocked UP asked
-        stop         =
-        restart      Blocked UP asked
+        start        Clearing UP asked Clear
+        stop         Clearing DOWN asked Clear
+        restart      Clearing UP asked Clear
         admitted     =
         held         =
         spawned      =
@@ -399,6 +436,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         =
+        respec       Failed DOWN
+        exceeded     =
     """,
     "completed": """
         start        Blocked UP asked
@@ -416,6 +455,8 @@ TABLE: dict[str, str] = {
         not ready    =
         not alive    =
         time         =
+        respec       Completed UP
+        exceeded     =
     """,
 }
 

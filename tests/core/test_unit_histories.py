@@ -1,6 +1,9 @@
 """Histories of one unit whose end is not plain from a single step."""
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from supervisor.core.effects import Ask, Clear, Kill, Note, Signal, Spawn
 from supervisor.core.events import (
@@ -8,12 +11,14 @@ from supervisor.core.events import (
     Adopted,
     Cleared,
     Event,
+    Exceeded,
     ExitCode,
     Exited,
     ExitSignal,
     Held,
     Probed,
     ProbeResult,
+    Respec,
     Restart,
     RunId,
     Spawned,
@@ -342,12 +347,90 @@ def test_left_over_is_said_and_the_goal_down_is_not_reached() -> None:
         (2.0, Exited(ONE, ExitSignal(15))),
         (2.0, Cleared(ONE, ("pid 12 python (state D)", "port 3001"))),
     )
-    assert (unit.phase, unit.goal) == (Failed(), Goal.DOWN)
+    assert (unit.phase, unit.goal) == (Failed(left=ONE), Goal.DOWN)
     assert unit.reason == "not wholly stopped: pid 12 python (state D); port 3001"
     assert Note in {type(e) for e in effects}
     assert topics(effects)[-1] == "left-over"
-    again, effects = step(unit, Stop("y"), 3.0)
-    assert (again, effects) == (unit, ())
+    unit, effects = step(unit, Stop("y"), 3.0)
+    assert deeds(effects) == [Clear(ONE, 0.0)], "what could not be ended then may be endable now"
+    unit, effects = step(unit, Cleared(ONE), 4.0)
+    assert (unit.phase, unit.goal) == (Stopped(), Goal.DOWN)
+
+
+def test_a_start_first_clears_what_the_last_stop_has_left() -> None:
+    unit, _ = run_through(
+        _running(service()),
+        (1.0, Stop("x")),
+        (2.0, Exited(ONE, ExitSignal(15))),
+        (2.0, Cleared(ONE, ("port 3001",))),
+    )
+    unit, effects = run_through(unit, (3.0, Start("y")), (3.0, Cleared(ONE)), (3.0, Admitted()))
+    assert deeds(effects) == [Clear(ONE, 0.0), Spawn(RunId(2))]
+
+
+def test_too_much_of_something_is_a_failure_of_the_run() -> None:
+    unit, effects = run_through(
+        _running(service()),
+        (5.0, Exceeded(ONE, "uses 5 GiB of memory, and may use 4")),
+        (6.0, Exited(ONE, ExitCode(0))),
+        (6.0, Cleared(ONE)),
+    )
+    assert isinstance(unit.phase, Waiting)
+    assert "uses 5 GiB" in unit.reason
+    assert topics(effects) == ["stopping", "exited", "restarting"]
+
+
+def test_an_adopted_run_that_was_still_loading_is_asked_again() -> None:
+    spec = service(startup=probe(every=1.0, budget=5.0), readiness=probe(every=1.0))
+    unit, _ = step(Unit(spec), Adopted(ONE, PID, -100.0, started=False), 10.0)
+    assert unit.state() == "loading"
+    unit, effects = step(unit, TimePassed(), 15.0)
+    assert deeds(effects) == [Signal(ONE, 15)], "its budget has begun again with the adoption"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "state", "asked"),
+    [
+        ({"readiness": probe()}, {}, "running", []),
+        ({}, {"readiness": probe(every=1.0)}, "healthy", [ProbeKind.READINESS]),
+        ({"startup": probe(every=9.0)}, {}, "running", []),
+        (
+            {"startup": probe(every=9.0)},
+            {"readiness": probe(every=1.0)},
+            "unready",
+            [ProbeKind.READINESS],
+        ),
+        (
+            {"startup": probe(every=9.0)},
+            {"startup": probe(every=1.0)},
+            "loading",
+            [ProbeKind.STARTUP],
+        ),
+        ({"liveness": probe(every=60.0)}, {"liveness": probe(every=1.0)}, "running", []),
+    ],
+)
+def test_probes_are_described_anew_while_the_run_lives(
+    before: dict[str, Any], after: dict[str, Any], state: str, asked: list[ProbeKind]
+) -> None:
+    unit = _running(service(**before))
+    unit, effects = step(unit, Respec(service(**after)), 2.0)
+    assert effects == ()
+    assert unit.state() == state
+    _, effects = step(unit, TimePassed(), 2.0)
+    assert [e.kind for e in effects if isinstance(e, Ask)] == asked
+
+
+def test_a_shorter_period_and_a_longer_budget_hold_at_once() -> None:
+    unit = _running(service(startup=probe(every=60.0, budget=5.0)))
+    unit, _ = step(unit, TimePassed(), 0.1)
+    unit, _ = step(unit, Respec(service(startup=probe(every=60.0, budget=50.0))), 4.0)
+    unit, effects = step(unit, TimePassed(), 6.0)
+    assert effects == ()
+    _, effects = step(unit, TimePassed(), 50.0)
+    assert deeds(effects) == [Signal(ONE, 15)]
+    slow = _running(service(liveness=probe(every=60.0)))
+    fast, _ = step(slow, Respec(service(liveness=probe(every=1.0))), 2.0)
+    assert fast.deadline() == 3.0
 
 
 def test_what_a_blocked_unit_waits_for_is_said_once() -> None:

@@ -33,39 +33,46 @@ class PretendHost:
     answers: dict[str, ProbeResult] = field(default_factory=dict)
     left_over: dict[str, tuple[str, ...]] = field(default_factory=dict)
     spawned: list[tuple[str, RunId]] = field(default_factory=list)
+    beside: list[tuple[str, RunId]] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     signals: list[tuple[str, int]] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
     notes: list[tuple[str, Topic]] = field(default_factory=list)
     probes: int = 0
     depth: int = 0
 
-    def spawn(self, spec: ServiceSpec, run: RunId) -> int:
+    def spawn(self, spec: ServiceSpec, run: RunId, *, beside: bool) -> int:
         if self.refuse:
             raise self.refuse.pop(0)
         self.spawned.append((spec.name, run))
+        if beside:
+            self.beside.append((spec.name, run))
         return 1000 + len(self.spawned)
 
-    def signal(self, name: str, signal: int) -> None:
+    def signal(self, name: str, run: RunId, signal: int) -> None:
         self.signals.append((name, signal))
 
-    def kill(self, name: str) -> None:
+    def kill(self, name: str, run: RunId) -> None:
         self.killed.append(name)
 
     def clear(
-        self, spec: ServiceSpec, grace: float
+        self, name: str, run: RunId, grace: float
     ) -> tuple[str, ...] | Awaitable[tuple[str, ...]]:
-        left = self.left_over.get(spec.name)
+        left = self.left_over.get(name)
         return () if left is None else self._later(left)
 
     async def _later(self, left: tuple[str, ...]) -> tuple[str, ...]:
         return left
 
-    async def probe(self, spec: ServiceSpec, kind: ProbeKind) -> ProbeResult:
+    async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
         self.probes += 1
         return self.answers.get(spec.name, ProbeResult(True, "answered"))
 
-    def settled(self, unit: Unit) -> None:
+    def settled(self, unit: Unit, overlap: Unit | None) -> None:
         """Nothing to keep."""
+
+    def removed(self, name: str) -> None:
+        self.gone.append(name)
 
     def note(self, name: str, note: Note) -> None:
         self.notes.append((name, note.topic))
@@ -202,4 +209,41 @@ async def test_late_answers_of_an_older_run_change_nothing() -> None:
     runtime.post("a", Exited(RunId(1), ExitSignal(9)))
     runtime.post("a", Probed(RunId(1), ProbeKind.LIVENESS, ProbeResult(False, "late")))
     assert runtime.fleet.units["a"] is before.units["a"]
+    runtime.close()
+
+
+async def test_a_rolling_restart_ends_the_old_run_when_the_new_one_is_ready() -> None:
+    host = PretendHost(answers={"a": ProbeResult(True, "answered")})
+    runtime = runtime_of(host, service("a", readiness=READINESS))
+    runtime.start(["a"], "test")
+    await until(runtime, "a", "healthy")
+    host.answers["a"] = ProbeResult(False, "loading")
+    runtime.roll(["a"], "test")
+    assert host.beside == [("a", 2)]
+    assert runtime.fleet.units["a"].run() == 1
+    assert not runtime.steady()
+    assert host.signals == []
+    host.answers["a"] = ProbeResult(True, "answered")
+    async with asyncio.timeout(10):
+        while runtime.fleet.units["a"].run() != 2:
+            await runtime.changed()
+    assert host.signals == [("a", 15)]
+    runtime.post("a", Exited(RunId(1), ExitSignal(15)))
+    assert runtime.steady()
+    assert runtime.fleet.units["a"].state() == "healthy"
+    runtime.close()
+
+
+async def test_a_service_that_left_the_configuration_is_forgotten_when_it_has_ended() -> None:
+    host = PretendHost()
+    runtime = runtime_of(host, service("a"), service("b"))
+    runtime.start(["a", "b"], "test")
+    spec = FleetSpec("/s.yaml", "/", "/state", "/logs", (service("b"),))
+    runtime.reload(spec, frozenset(), "test", rolling=False)
+    assert host.signals == [("a", 15)]
+    assert host.gone == []
+    runtime.post("a", Exited(RunId(1), ExitSignal(15)))
+    assert host.gone == ["a"]
+    assert list(runtime.fleet.units) == ["b"]
+    runtime.post("a", Exited(RunId(1), ExitSignal(15)))
     runtime.close()

@@ -1,0 +1,96 @@
+"""The runs of which something exists on this machine, by service and number."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from supervisor.core.events import RunId
+from supervisor.core.spec import ServiceSpec
+from supervisor.posix import tree as trees
+from supervisor.posix.identity import ProcessIdentity
+from supervisor.posix.pidfile import PidFile
+from supervisor.posix.rows import Row
+from supervisor.posix.state import UnsafePathError
+from supervisor.posix.tree import Tree
+from supervisor.posix.watch import ExitWatch
+from supervisor.sockets import Private
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """One run: its processes, and what it was started with."""
+
+    spec: ServiceSpec
+    """As it was when the run started: a reload may have changed it since."""
+    run: RunId
+    tree: Tree
+    watch: ExitWatch | None = None
+    """Only of an adopted run: our own children are reaped."""
+    private: Private = field(default_factory=Private)
+    seen: tuple[Row, ...] = ()
+    """What was below the leader when it was asked to end: the only proof that a process is of
+    this run if it has left the session and wiped its environment since."""
+
+    @property
+    def leader(self) -> ProcessIdentity:
+        """The first process of the run."""
+        return self.tree.leader
+
+
+class Runs:
+    """All of them, and their PID files."""
+
+    def __init__(self, logs_dir: str, others: Callable[[], set[int]]) -> None:
+        self._logs_dir = logs_dir
+        self._others = others
+        self._runs: dict[tuple[str, RunId], LiveRun] = {}
+        self._by_pid: dict[int, tuple[str, RunId]] = {}
+
+    def __iter__(self) -> Iterator[LiveRun]:
+        return iter(self._runs.values())
+
+    def add(self, live: LiveRun) -> None:
+        """Take a run in, and then raise UnsafePathError if its PID file cannot be written."""
+        key = (live.spec.name, live.run)
+        self._runs[key] = live
+        self._by_pid[live.leader.pid] = key
+        self.write_pid_file(live)
+
+    def drop(self, name: str, run: RunId) -> None:
+        """Forget a run of which nothing is left."""
+        live = self._runs.pop((name, run))
+        if self._by_pid.get(live.leader.pid) == (name, run):
+            del self._by_pid[live.leader.pid]
+        if live.watch is not None:
+            live.watch.cancel()
+        with contextlib.suppress(UnsafePathError):
+            self._pid_file(name).remove(only_if=live.leader.pid)
+
+    def get(self, name: str, run: RunId | None) -> LiveRun | None:
+        """Return a run, or None if nothing of it exists."""
+        return None if run is None else self._runs.get((name, run))
+
+    def of(self, name: str) -> list[LiveRun]:
+        """Return every run of one service: two in a rolling restart."""
+        return [live for (its, _), live in self._runs.items() if its == name]
+
+    def by_pid(self, pid: int) -> LiveRun | None:
+        """Return the run whose first process this is."""
+        key = self._by_pid.get(pid)
+        return None if key is None else self._runs[key]
+
+    def members(self, live: LiveRun) -> tuple[Row, ...]:
+        """Return all that lives of a run."""
+        return trees.survivors(live.tree, known=self.known(live), seen=live.seen)
+
+    def known(self, live: LiveRun) -> set[int]:
+        """Return every process that this daemon started and that is not of this run."""
+        known = {other.leader.pid for other in self if other is not live}
+        return known | self._others()
+
+    def write_pid_file(self, live: LiveRun) -> None:
+        """Name this run in the PID file of its service. Raises UnsafePathError."""
+        self._pid_file(live.spec.name).write(live.leader.pid)
+
+    def _pid_file(self, name: str) -> PidFile:
+        return PidFile(f"{self._logs_dir}/{name}.pid")

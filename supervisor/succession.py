@@ -1,0 +1,164 @@
+"""What a daemon that was killed, or that executed itself anew, has left to this one.
+
+Only a process that the ledger names by pid, start time and boot, or that carries the marks of a
+recorded run, is ever taken for ours. What lives and is wanted is adopted: same process, same run.
+What nobody can use any more (the rest of a run whose leader died, the second run of a rolling
+restart, a service that is in the configuration no more) is ended.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from supervisor.core.effects import Topic
+from supervisor.core.events import Adopted, Event, Exited, RunId
+from supervisor.core.restart import Record as Failures
+from supervisor.core.spec import ServiceSpec
+from supervisor.core.unit import Completed, Failed, Past, Waiting
+from supervisor.journal import Journal
+from supervisor.ledger import Ledger, Record
+from supervisor.machine import Machine
+from supervisor.output import Output, OutputError
+from supervisor.posix import tree as trees
+from supervisor.posix.environment import Marker
+from supervisor.posix.identity import (
+    ProcessIdentity,
+    boot_id,
+    is_alive,
+    is_child,
+    started_monotonic,
+)
+from supervisor.posix.tree import Tree
+from supervisor.posix.watch import watch_exit
+from supervisor.runs import LiveRun
+
+GRACE = 1.0
+"""Seconds between SIGTERM and SIGKILL for what cannot be adopted."""
+
+
+@dataclass(slots=True)
+class Succession:
+    """The way from an earlier daemon's ledger to this daemon's runs."""
+
+    machine: Machine
+    output: Output
+    journal: Journal
+    ledger: Ledger
+    post: Callable[[str, Event], None]
+
+    def past(self) -> dict[str, Past]:
+        """Return where every unit was, for the fleet to be assembled from."""
+        return {record.unit: _past(record) for record in self.ledger.records()}
+
+    def is_wanted(self, name: str) -> bool:
+        """Tell whether this unit should be started: not if it was stopped on purpose.
+
+        That holds for this boot, and only after a daemon that did not end in order.
+        """
+        record = self.ledger.record(name)
+        return record is None or record.boot != boot_id() or record.wanted
+
+    def is_resumed(self, name: str) -> bool:
+        """Tell whether the unit is, without a process, where the earlier daemon had it."""
+        record = self.ledger.record(name)
+        return record is not None and record.boot == boot_id() and bool(record.phase)
+
+    def was_interrupted(self) -> bool:
+        """Tell whether an earlier daemon of this boot has not ended in order."""
+        return any(record.boot == boot_id() for record in self.ledger.records())
+
+    def adopt(self, spec: ServiceSpec) -> Adopted | None:
+        """Take a service's living run, to be watched from now on.
+
+        To be called before children are reaped: one that died while its daemon executed itself
+        anew is adopted too, and its end is reported with its code.
+        """
+        record = self.ledger.record(spec.name)
+        if record is None or record.boot != boot_id():
+            return None
+        leader = self._leader(record)
+        if leader is None:
+            return None
+        ours = is_child(leader)
+        if not ours and not is_alive(leader):
+            return None
+        name, run = spec.name, RunId(record.run)
+        live = LiveRun(spec, run, Tree(Marker(self.machine.fleet, name, run), leader, ours))
+        if not ours:
+            loop = asyncio.get_running_loop()
+            live.watch = watch_exit(leader, lambda e: self.post(name, Exited(run, e)), loop)
+        self.machine.keep(live)
+        try:
+            self.output.open(name, spec.logs)
+        except OutputError as error:
+            self.journal.append(name, "trouble", str(error), run)
+        lost = self.machine.sockets.take_from(leader.pid, spec)
+        if lost:
+            words = ", ".join(lost)
+            text = f"socket {words} is held by the service alone: a restart will refuse connections"
+            self.journal.append(name, "trouble", f"{text} for a moment", run)
+        began = started_monotonic(leader)
+        return Adopted(
+            run, leader.pid, time.monotonic() if began is None else began, record.started
+        )
+
+    async def end_the_rest(self, specs: Iterable[ServiceSpec]) -> None:
+        """End all that an interrupted daemon has left and that was not adopted."""
+        if not self.was_interrupted():
+            return
+        by_name = {spec.name: spec for spec in specs}
+        adopted = {live.tree.marker for live in self.machine.runs}
+        for record in self.ledger.records():
+            spec = by_name.get(record.unit)
+            live = Marker(self.machine.fleet, record.unit, record.run) in adopted
+            if spec is not None and record.pid is not None and not live:
+                text = f"run {record.run} ended while no daemon was there to see how"
+                if record.boot == boot_id():
+                    self.journal.append(record.unit, Topic.EXITED, text, RunId(record.run))
+        found = trees.find_marked(self.machine.fleet)
+        rest = [(marker, leader) for marker, leader in found.items() if marker not in adopted]
+        await asyncio.gather(*(self._end(marker, leader, by_name) for marker, leader in rest))
+        for record in self.ledger.records():
+            if record.unit not in by_name:
+                self.ledger.forget(record.unit)
+
+    async def _end(
+        self, marker: Marker, leader: ProcessIdentity, specs: dict[str, ServiceSpec]
+    ) -> None:
+        spec = specs.get(marker.unit) or ServiceSpec(marker.unit, (), "/")
+        run = RunId(marker.run)
+        live = LiveRun(spec, run, Tree(marker, leader, ours=False))
+        left = await self.machine.end_rest(live, GRACE)
+        if left:
+            text = f"could not be ended: {'; '.join(left)}"
+            self.journal.append(marker.unit, Topic.LEFT_OVER, text, run)
+        else:
+            text = f"what was left of run {run} (pid {leader.pid} and below) was ended"
+            self.journal.append(marker.unit, Topic.RETIRED, text, run)
+
+    def _leader(self, record: Record) -> ProcessIdentity | None:
+        if record.pid is not None:
+            return ProcessIdentity(record.pid, record.ticks, record.boot, os.geteuid())
+        if record.intended:
+            return trees.find_leader(Marker(self.machine.fleet, record.unit, record.run))
+        return None
+
+
+def _past(record: Record) -> Past:
+    highest = RunId(record.highest_run())
+    if record.boot != boot_id():
+        return Past(highest)
+    phase: Failed | Completed | Waiting | None
+    match record.phase:
+        case "failed":
+            phase = Failed()
+        case "completed":
+            phase = Completed()
+        case "waiting":
+            phase = Waiting(record.until)
+        case _:
+            phase = None
+    failures = Failures(record.in_a_row, record.recent)
+    return Past(highest, record.restarts, failures, phase, record.reason)
