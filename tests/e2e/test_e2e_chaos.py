@@ -1,0 +1,188 @@
+"""A hundred random deaths, under speech requests and a flood of numbered lines.
+
+`ATLAS_CHAOS_ROUNDS` shortens it, `ATLAS_CHAOS_SEED` repeats a run; the seed of each is printed.
+"""
+
+import contextlib
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import CHECKOUT, DEADLINE, System, eventually, free_port
+from tests.e2e.instances import Watch
+from tests.e2e.load import Clients, Ending, Outcome, closed_loop, speech
+
+ROUNDS = int(os.environ.get("ATLAS_CHAOS_ROUNDS", "100"))
+VICTIMS = {"daemon": 3, "sink": 4, "both": 3, "tts": 5, "writer": 5}
+"""How often each is chosen: a new daemon takes a second to be there, the others a fraction."""
+CLIENTS = 2
+FAST = {"backoff": {"first": "10ms", "factor": 1, "jitter": 0}, "give_up": False}
+WRITER = str(Path(__file__).parent / "children" / "writer.py")
+WORDS_SHOWN = 10
+
+
+@pytest.fixture
+def chaos(tmp_path: Path) -> Iterator[tuple[System, int]]:
+    """A voice and a writer, both up."""
+    system, port = System(tmp_path), free_port()
+    (tmp_path / "counts").mkdir()
+    ready = {"http": {"path": "/health", "json": {"tts_ready": True}}, "every": "100ms"}
+    system.write(
+        {
+            "tts": {
+                "command": [sys.executable, "-m", "services.tts", "--engine", "espeak"],
+                "cwd": str(CHECKOUT),
+                "sockets": {"http": f"127.0.0.1:{port}"},
+                "probes": {"readiness": ready},
+                "restart": FAST,
+            },
+            "writer": {
+                "command": [sys.executable, "-I", "-S", WRITER, str(tmp_path / "counts")],
+                "restart": FAST,
+                "logs": {"max_size": "256KiB", "keep": 1000},
+            },
+        }
+    )
+    system.ctl("up")
+    yield system, port
+    system.close()
+
+
+class Reaper:
+    """Kills what it is told to, and remembers when a service was meant."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.kills: list[tuple[float, float]] = []
+        """Before and after each kill of the voice."""
+
+    def strike(self, victim: str) -> None:
+        """Kill, and see to it that what must come back by itself or by a command does."""
+        status = self.system.status()
+        daemon, sink = status["daemon"]["pid"], status["daemon"]["sink_pid"]
+        pids = {s["name"]: s["pid"] for s in status["services"]}
+        if victim in pids:
+            before = time.monotonic()
+            _kill(pids[victim])
+            if victim == "tts":
+                self.kills.append((before, time.monotonic()))
+            return
+        if victim in ("sink", "both"):
+            assert "supervisor.logs.sink" in psutil.Process(sink).cmdline()
+        doomed = {"daemon": [daemon], "sink": [sink], "both": [daemon, sink]}[victim]
+        # One after the other with nothing in between: as much at once as can be.
+        for pid in doomed:
+            os.kill(pid, signal.SIGKILL)
+        if victim != "sink":
+            eventually("the daemon is gone", lambda: not _lives(daemon))
+            self.system.ctl("up", "--no-wait")
+        after = {s["name"]: s["pid"] for s in self.system.status()["services"]}
+        assert after == pids, f"the death of {victim} was felt"
+
+    def calm(self) -> None:
+        """Wait until both services have a process and there is a sink."""
+        eventually("both run", self._is_calm)
+
+    def _is_calm(self) -> bool:
+        status = self.system.status()
+        sink = status["daemon"]["sink_pid"]
+        pids = [service["pid"] for service in status["services"]]
+        return all(pid is not None and _lives(pid) for pid in [*pids, sink])
+
+    def excuses(self, outcome: Outcome) -> bool:
+        """Tell whether a request broke off because its server was killed under it."""
+        return outcome.ending is Ending.BROKEN and any(
+            before <= outcome.ended and outcome.began <= after for before, after in self.kills
+        )
+
+
+def _kill(pid: int) -> None:
+    process = psutil.Process(pid)
+    process.kill()
+    # A zombie is dead, and its number is nobody else's yet.
+    eventually("it is dead", lambda: not _lives(pid))
+
+
+def _lives(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the watch reads /proc")
+def test_a_hundred_deaths(chaos: tuple[System, int]) -> None:
+    system, port = chaos
+    seed = int(os.environ.get("ATLAS_CHAOS_SEED") or random.randrange(1 << 32))
+    print(f"ATLAS_CHAOS_SEED={seed} ATLAS_CHAOS_ROUNDS={ROUNDS}")
+    chance = random.Random(seed)
+    reaper = Reaper(system)
+    victims: Counter[str] = Counter()
+    began = time.monotonic()
+    with Watch(system.state_dir) as watch, closed_loop(port, speech, CLIENTS) as clients:
+        for number in range(ROUNDS):
+            reaper.calm()
+            victim = chance.choices(tuple(VICTIMS), tuple(VICTIMS.values()))[0]
+            print(f"round {number}: {victim}")
+            victims[victim] += 1
+            reaper.strike(victim)
+        reaper.calm()
+        clients.stop()
+    print(f"{victims} in {time.monotonic() - began:.0f} s, {watch.looks} looks, {watch.most}")
+    assert watch.crowds == []
+    assert_lines_are_whole(system)
+    assert_answers(clients, reaper)
+
+
+def assert_answers(clients: Clients, reaper: Reaper) -> None:
+    print(f"{clients.counts()}, slowest {clients.slowest():.2f} s")
+    assert clients.counts()["right"] > 0
+    inexcusable = [
+        outcome
+        for outcome in clients.outcomes
+        if outcome.ending not in (Ending.RIGHT, Ending.BUSY) and not reaper.excuses(outcome)
+    ]
+    shown = [f"{outcome.ending}: {outcome.detail}" for outcome in inexcusable[:WORDS_SHOWN]]
+    for outcome in inexcusable:
+        print(f"{outcome.began:.3f} to {outcome.ended:.3f} {outcome.ending}: {outcome.detail}")
+    print(f"kills of the voice: {[f'{a:.3f}' for a, _ in reaper.kills]}")
+    assert not inexcusable, f"{len(inexcusable)} of {len(clients.outcomes)}: {shown}"
+    assert clients.slowest() < DEADLINE
+
+
+def assert_lines_are_whole(system: System) -> None:
+    """Each run's lines stand in the log in order and once, as many as it has counted."""
+    system.ctl("stop", "writer")
+    counts = {
+        int(path.stem): int(path.read_text() or 0)
+        for path in (system.root / "counts").glob("*.count")
+    }
+    found: dict[int, int] = dict.fromkeys(counts, 0)
+    latest = 0
+    text = system.ctl("logs", "--all", "writer").stdout
+    for line in text.splitlines():
+        if line.startswith("--- atlasctl"):
+            continue
+        words = line.split(" ")
+        assert len(words) == 3, f"no line of the writer: {line!r}"
+        run, number = int(words[0]), int(words[1])
+        assert words[2] == "x" * (number * 7 % 97), f"a damaged line: {line!r}"
+        assert run >= latest, f"run {run} after run {latest}"
+        latest = run
+        assert number == found[run], f"run {run}: line {number} where {found[run]} was due"
+        found[run] += 1
+    archives = len(list((system.root / "logs").glob("writer.log.*")))
+    print(f"{sum(found.values())} lines of {len(found)} runs in {archives + 1} files")
+    short = {
+        run: (counts[run], found[run])
+        for run in counts
+        if not counts[run] <= found[run] <= counts[run] + 1
+    }
+    assert not short, f"run: (written, found in the log): {short}"
