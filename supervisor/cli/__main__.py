@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import cast
 
-from supervisor.cli.arguments import Invocation, read
+from supervisor.cli.arguments import read
 from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
+from supervisor.cli.invocation import Invocation
 from supervisor.config.problems import ConfigError
 
 

@@ -6,8 +6,10 @@ second, or from the YAML where no daemon runs.
 
 from collections.abc import Callable
 
-from supervisor.cli.arguments import COMMANDS, Command, Invocation, Shell, options_of
+from supervisor.cli.arguments import options_of
+from supervisor.cli.commands import COMMANDS, Command
 from supervisor.cli.exits import ExitStatus
+from supervisor.cli.invocation import Invocation, Shell
 
 _BASH = """\
 # bash completion for atlasctl; use: eval "$(atlasctl completion bash)"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from supervisor import __version__
 from supervisor.cli import wording
-from supervisor.cli.arguments import Invocation
 from supervisor.cli.connection import short_path
 from supervisor.cli.exits import ExitStatus
+from supervisor.cli.invocation import Invocation
 from supervisor.config.discovery import find_config
 from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError

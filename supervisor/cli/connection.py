@@ -14,7 +14,15 @@ from supervisor.cli.exits import CommandError, ExitStatus
 from supervisor.config.discovery import find_config
 from supervisor.config.root import state_dir
 from supervisor.control.client import ControlClient, ControlError, DaemonNotRunning
-from supervisor.control.messages import Accepted, EventMessage, FleetStatus
+from supervisor.control.messages import (
+    Accepted,
+    DaemonStatus,
+    EventMessage,
+    FleetStatus,
+    Plan,
+    Reloading,
+    Upgrading,
+)
 from supervisor.control.socket import SocketPathError
 
 TIMEOUT = 10.0
@@ -58,11 +66,26 @@ def short_path(path: str) -> str:
 
 def no_daemon(system: System) -> CommandError:
     """Return the error for a command that needs a daemon where none runs."""
-    return CommandError(
-        ExitStatus.NO_DAEMON,
-        f"no supervisor runs for {short_path(system.config)}",
-        "start it: atlasctl up",
-    )
+    # Only here: a command that finds its daemon does not read the ledger, nor look at processes.
+    from supervisor.cli.survivors import left_running
+
+    message = f"no supervisor runs for {short_path(system.config)}"
+    hint = "start it: atlasctl up"
+    if left := left_running(system.state_dir):
+        message += f", but one that was killed has left {left} running"
+        hint = "let a new one take over: atlasctl up"
+    return CommandError(ExitStatus.NO_DAEMON, message, hint)
+
+
+def check_same_file(daemon: DaemonStatus, config: str) -> None:
+    """Raise CommandError if the daemon that answers runs something other than this file."""
+    if os.path.realpath(daemon["config"]) != os.path.realpath(config):
+        raise CommandError(
+            ExitStatus.NOT_REACHED,
+            f"the supervisor that runs here (pid {daemon['pid']}) was started with "
+            f"{short_path(daemon['config'])}, not with {short_path(config)}",
+            f"stop it first: atlasctl -c {short_path(daemon['config'])} down",
+        )
 
 
 @contextlib.contextmanager
@@ -73,10 +96,26 @@ def speaking_to(system: System) -> Iterator[None]:
     except DaemonNotRunning:
         raise no_daemon(system) from None
     except ControlError as error:
-        # 400 and 404: the request names what does not exist. The rest is the daemon's own trouble.
-        usage = error.status in (400, 404)
-        status = ExitStatus.USAGE if usage else ExitStatus.NOT_REACHED
-        raise CommandError(status, error.message, error.hint) from None
+        raise _refused(error) from None
+
+
+def _refused(error: ControlError) -> CommandError:
+    if error.status == 413:
+        return CommandError(
+            ExitStatus.NOT_REACHED,
+            f"the configuration is too large for the supervisor that runs: {error.message}",
+            "make it smaller, or apply it so: atlasctl down, then atlasctl up",
+        )
+    if error.status in (404, 405) and "/v1/" in error.message:
+        return CommandError(
+            ExitStatus.NOT_REACHED,
+            f"the supervisor that runs is older than this command: {error.message}",
+            "to replace it: atlasctl down, then atlasctl up",
+        )
+    # 400 and 404: the request names what does not exist. The rest is the daemon's own trouble.
+    usage = error.status in (400, 404)
+    status = ExitStatus.USAGE if usage else ExitStatus.NOT_REACHED
+    return CommandError(status, error.message, error.hint)
 
 
 def fleet_status(client: ControlClient) -> FleetStatus:
@@ -84,9 +123,29 @@ def fleet_status(client: ControlClient) -> FleetStatus:
     return cast("FleetStatus", client.get("/v1/status"))
 
 
-def command(client: ControlClient, verb: Verb, names: Sequence[str]) -> Accepted:
+def command(
+    client: ControlClient, verb: Verb, names: Sequence[str], *, rolling: bool = False
+) -> Accepted:
     """Ask the daemon to start, stop or restart services; it answers before that is done."""
-    return cast("Accepted", client.post(f"/v1/{verb}", {"services": list(names)}))
+    body: dict[str, object] = {"services": list(names)}
+    if rolling:
+        body["rolling"] = True
+    return cast("Accepted", client.post(f"/v1/{verb}", body))
+
+
+def compare(client: ControlClient, spec: object) -> Plan:
+    """Ask the daemon what would change with this spec, which is as the codec encodes it."""
+    return cast("Plan", client.post("/v1/plan", {"spec": spec}))
+
+
+def apply(client: ControlClient, spec: object, *, rolling: bool) -> Reloading:
+    """Let the daemon go by this spec from now on; it answers before services have followed."""
+    return cast("Reloading", client.post("/v1/reload", {"spec": spec, "rolling": rolling}))
+
+
+def upgrade(client: ControlClient) -> Upgrading:
+    """Let the daemon try the code that is installed; after the answer it executes it."""
+    return cast("Upgrading", client.post("/v1/upgrade", {}))
 
 
 def shutdown(client: ControlClient) -> Accepted:

@@ -27,10 +27,28 @@ _SETTLED = (
     Topic.STOPPED,
     Topic.COMPLETED,
     Topic.GAVE_UP,
+    Topic.ROLLED,
+    Topic.ROLL_FAILED,
+    Topic.RETIRED,
 )
-_DECIDED = (Topic.STOPPING, Topic.KILLED, Topic.RESTARTING, Topic.GAVE_UP, Topic.COMPLETED)
+_DECIDED = (
+    Topic.STOPPING,
+    Topic.KILLED,
+    Topic.RESTARTING,
+    Topic.GAVE_UP,
+    Topic.COMPLETED,
+    Topic.ROLLED,
+    Topic.ROLL_FAILED,
+)
 """What the supervisor decided, as opposed to what it saw or was told."""
 
+_BAD = (
+    Topic.EXITED,
+    Topic.SPAWN_FAILED,
+    Topic.LEFT_OVER,
+    Topic.PROBE_FAILED,
+    Topic.ROLL_FAILED,
+)
 _ASKED = ("stop asked", "restart asked")
 """How the words begin when somebody's wish, not a verdict, ends a run."""
 _NEAR = 4
@@ -53,6 +71,12 @@ _STATE_AFTER = {
     Topic.GAVE_UP: "failed",
     Topic.STOPPED: "stopped",
     Topic.COMPLETED: "completed",
+    # In a rolling restart one run is in service all the time.
+    Topic.ROLLING: "healthy",
+    Topic.ROLLED: "healthy",
+    Topic.ROLL_FAILED: "healthy",
+    Topic.RETIRED: "healthy",
+    Topic.REMOVED: "removed",
 }
 
 
@@ -81,9 +105,9 @@ def _begins(entry: Entry, before: Entry) -> bool:
     """Tell whether somebody's word opens a new chapter here.
 
     A running service that is asked to stop or restart notes `stopping`, an idle one `asked` or
-    `stopped`; all three carry the words.
+    `stopped`, one that is to be replaced while it runs `rolling`; all four carry the words.
     """
-    if entry.topic in (Topic.STOPPING, Topic.STOPPED):
+    if entry.topic in (Topic.STOPPING, Topic.STOPPED, Topic.ROLLING):
         return entry.text.startswith(_ASKED)
     if entry.topic != Topic.ASKED or before.topic == Topic.BLOCKED:
         return False
@@ -182,7 +206,7 @@ def _line(entry: Entry, before: Sequence[Entry], now: float, paint: Paint) -> st
     elif entry.topic == Topic.UNREADY:
         words = f"not ready: {words}"
     color = state_color(_STATE_AFTER[Topic(entry.topic)]) if _known(entry) else "dim"
-    if entry.topic in (Topic.EXITED, Topic.SPAWN_FAILED, Topic.LEFT_OVER, Topic.PROBE_FAILED):
+    if entry.topic in _BAD:
         color = "red"
     plain = asked or entry.topic in (Topic.ASKED, Topic.STARTED, Topic.BLOCKED)
     stamp = paint(wording.clock(entry.at, now), "dim")

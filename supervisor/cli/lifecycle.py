@@ -6,11 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 from supervisor.cli import wording
-from supervisor.cli.arguments import Invocation
 from supervisor.cli.connection import (
     System,
     Verb,
+    check_same_file,
     command,
+    compare,
     fleet_status,
     no_daemon,
     short_path,
@@ -18,6 +19,7 @@ from supervisor.cli.connection import (
     speaking_to,
 )
 from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
+from supervisor.cli.invocation import Invocation
 from supervisor.cli.launch import LOG_NAME, launch, running, wait_until_gone, what_it_said
 from supervisor.cli.log_files import last_lines
 from supervisor.cli.progress import next_steps, summary_line, where_lines
@@ -30,11 +32,13 @@ from supervisor.cli.services import (
     is_up,
     needs_start,
     progress_down,
+    progress_roll,
     progress_up,
 )
-from supervisor.cli.survivors import survivors
+from supervisor.cli.survivors import left_running
 from supervisor.cli.terminal import printable, warn
 from supervisor.cli.waiting import Outcome, View, wait
+from supervisor.config.codec import encode
 from supervisor.config.loader import load
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus, ServiceStatus
@@ -90,6 +94,8 @@ def _bring_up(
     before = {s["name"]: s for s in fleet["services"]}
     settled = [name for name in wanted if is_up(before[name])]
     fresh = fleet["daemon"]["uptime"] < time.monotonic() - began
+    if not fresh:
+        _warn_of_changes(system, spec)
     if len(settled) == len(wanted) and not fresh:
         services = [before[name] for name in wanted]
         print("everything is already up, nothing changed")
@@ -118,7 +124,7 @@ def _bring_up(
             ExitStatus.NOT_REACHED, "the supervisor ended while services were starting", said
         ) from None
     if not outcome.reached:
-        return _report_failure(outcome)
+        return report_failure(outcome)
     print()
     _print_where(call, outcome.services)
     elapsed = time.monotonic() - began
@@ -128,26 +134,33 @@ def _bring_up(
 
 
 def _check_same_system(fleet: FleetStatus, spec: FleetSpec, wanted: Sequence[str]) -> None:
-    """Raise CommandError if the daemon that answers runs something other than this file."""
+    """Raise CommandError if the daemon that answers does not run what this file asks for."""
     daemon = fleet["daemon"]
-    if os.path.realpath(daemon["config"]) != os.path.realpath(spec.source):
-        raise CommandError(
-            ExitStatus.NOT_REACHED,
-            f"the supervisor that runs here (pid {daemon['pid']}) was started with "
-            f"{short_path(daemon['config'])}, not with {short_path(spec.source)}",
-            f"stop it first: atlasctl -c {short_path(daemon['config'])} down",
-        )
-    apply = "to apply it: atlasctl down, then atlasctl up"
+    check_same_file(daemon, spec.source)
     known = {service["name"] for service in fleet["services"]}
     if new := [name for name in wanted if name not in known]:
         raise CommandError(
             ExitStatus.NOT_REACHED,
             f"{wording.listing(new)}: not known to the supervisor (pid {daemon['pid']}), which "
             f"has read {short_path(spec.source)} before this was added",
-            apply,
+            "to apply it: atlasctl reload",
         )
-    if os.stat(spec.source).st_mtime > time.time() - daemon["uptime"]:
-        warn(f"{short_path(spec.source)} has changed since the supervisor read it; {apply}")
+
+
+def _warn_of_changes(system: System, spec: FleetSpec) -> None:
+    """Say which services do not run as the file describes them now; `up` itself changes none."""
+    try:
+        changes = compare(system.client(), encode(spec))["changes"]
+    except ControlError:
+        return  # it was not asked for; whatever is wrong will be told by what was
+    differ = [change["service"] for change in changes if change["kind"] != "none"]
+    if differ:
+        shown = differ[:5] + ([f"{len(differ) - 5} more"] if len(differ) > 5 else [])
+        warn(
+            f"{short_path(spec.source)} has changed since the supervisor read it "
+            f"({wording.listing(shown)}); what it means: atlasctl plan, to apply it: "
+            "atlasctl reload"
+        )
 
 
 def _print_where(call: Invocation, services: Sequence[ServiceStatus]) -> None:
@@ -177,7 +190,7 @@ def _ask(call: Invocation, verb: Verb) -> int:
     view = View(call.paint, verb)
     with speaking_to(system):
         before = {s["name"]: s for s in fleet_status(client)["services"]}
-        accepted = command(client, verb, call.services)
+        accepted = command(client, verb, call.services, rolling=call.rolling)
         names = [*accepted["services"], *accepted["also"]]
         if not names:
             print("there is no enabled service" if before else "there are no services")
@@ -186,19 +199,19 @@ def _ask(call: Invocation, verb: Verb) -> int:
             print(f"{verb} asked for {wording.listing(names)}; see: atlasctl status")
             return ExitStatus.AS_ASKED
         try:
-            outcome = _wait_for(system, verb, names, before, view, call.timeout)
+            outcome = _wait_for(call, system, verb, names, before, view)
         except KeyboardInterrupt:
             raise Interrupted(f"the {verb} goes on; see: atlasctl status") from None
-    return ExitStatus.AS_ASKED if outcome.reached else _report_failure(outcome)
+    return ExitStatus.AS_ASKED if outcome.reached else report_failure(outcome)
 
 
 def _wait_for(
+    call: Invocation,
     system: System,
     verb: Verb,
     names: Sequence[str],
     before: Mapping[str, ServiceStatus],
     view: View,
-    timeout: float,
 ) -> Outcome:
     known = [before[name] for name in names if name in before]
     first_runs: dict[str, int] = {}
@@ -214,9 +227,12 @@ def _wait_for(
     def judge(service: ServiceStatus, fleet: Mapping[str, ServiceStatus]) -> Progress:
         if verb == "stop":
             return progress_down(service)
-        return progress_up(service, fleet, first_runs.get(service["name"], 0))
+        first_run = first_runs.get(service["name"], 0)
+        if call.rolling:
+            return progress_roll(service, fleet, first_run)
+        return progress_up(service, fleet, first_run)
 
-    return wait(system.client(), names, judge, view, timeout=timeout, already=already)
+    return wait(system.client(), names, judge, view, timeout=call.timeout, already=already)
 
 
 def _judge_down(service: ServiceStatus, _fleet: Mapping[str, ServiceStatus]) -> Progress:
@@ -278,19 +294,17 @@ def running_or_none(system: System) -> FleetStatus | None:
 
 
 def _nothing_to_stop(system: System) -> int:
-    left = survivors(system.state_dir)
-    if not left:
+    if not left_running(system.state_dir):
         print("nothing runs, nothing changed")
         return ExitStatus.AS_ASKED
-    which = wording.listing([f"{s.service} (pid {s.pid})" for s in left])
     raise CommandError(
         ExitStatus.NO_DAEMON,
-        f"{no_daemon(system).message}, but one that was killed has left {which} running",
+        no_daemon(system).message,
         "let a new one take over, then stop all: atlasctl up --no-wait && atlasctl down",
     )
 
 
-def _report_failure(outcome: Outcome) -> int:
+def report_failure(outcome: Outcome) -> int:
     """Print what a person needs to mend it: the last lines of what failed, and what goes on."""
     sys.stdout.flush()
     for service in outcome.of(Lost):

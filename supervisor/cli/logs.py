@@ -7,9 +7,9 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
-from supervisor.cli.arguments import Invocation
 from supervisor.cli.connection import short_path
 from supervisor.cli.exits import ExitStatus, Interrupted
+from supervisor.cli.invocation import Invocation
 from supervisor.cli.log_files import log_paths
 from supervisor.cli.terminal import SERVICE_COLORS, is_terminal, pad, tame, warn, width
 from supervisor.logs.follow import LogLine, LogTail, follow

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from supervisor.cli import wording
-from supervisor.cli.services import Lost, Progress, Reached, Underway, addresses, state_color
+from supervisor.cli.services import (
+    Lost,
+    Progress,
+    Reached,
+    Underway,
+    addresses,
+    second_run,
+    state_color,
+)
 from supervisor.cli.terminal import Paint, columns, printable
 from supervisor.control.messages import ServiceStatus
 
@@ -20,7 +28,7 @@ def underway_lines(
             f"  {printable(service['name'])}",
             paint(service["state"], state_color(service["state"])),
             wording.age(service["since"]),
-            printable(service["reason"]),
+            printable(second_run(service) or service["reason"]),
         )
         for service in services
     ]
@@ -32,7 +40,7 @@ def underway_lines(
 def change_line(service: ServiceStatus, paint: Paint) -> str:
     """Return the line that tells, where lines cannot be drawn again, how far a service is."""
     state = paint(service["state"], state_color(service["state"]))
-    reason = printable(service["reason"])
+    reason = printable(second_run(service) or service["reason"])
     name = printable(service["name"])
     return f"{name}: {state}: {reason}"
 
@@ -53,7 +61,7 @@ def arrival_line(
             return f"{name}: {state} after {wording.duration(elapsed)}: {printable(why)}"
         case Underway():
             waited = wording.duration(elapsed)
-            reason = printable(service["reason"])
+            reason = printable(second_run(service) or service["reason"])
             return f"{name}: still {state} after {waited}{pid}: {reason}"
 
 

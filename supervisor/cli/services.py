@@ -90,6 +90,54 @@ def progress_up(
     return Underway()
 
 
+def progress_roll(
+    service: ServiceStatus, fleet: Mapping[str, ServiceStatus], first_run: int
+) -> Progress:
+    """Return how far a rolling restart is; it is over when the old run has ended too.
+
+    `first_run` is the earliest run that counts. A new run that does not become ready is given up,
+    and the old one stays in service: that is a failure in which everything looks well.
+    """
+    if service["overlap"] is not None:
+        return Underway()
+    if service["run"] < first_run and service["settled"] and is_up(service):
+        return Lost(f"its new run did not become ready, so run {service['run']} stays in service")
+    return progress_up(service, fleet, first_run)
+
+
+def progress_reload(
+    kind: str,
+    service: ServiceStatus,
+    fleet: Mapping[str, ServiceStatus],
+    first_run: int,
+    *,
+    rolling: bool,
+) -> Progress:
+    """Return how far a service is on its way to what a new configuration says of it.
+
+    `kind` is that of its change. What is gone is awaited until the daemon has forgotten it.
+    """
+    if kind == "remove":
+        return Lost(service["reason"]) if service["state"] == "failed" else Underway()
+    if service["goal"] == "down":
+        # Disabled now, new and disabled, or stopped by hand before: it need not come up.
+        return progress_down(service)
+    if kind == "restart" and rolling:
+        return progress_roll(service, fleet, first_run)
+    return progress_up(service, fleet, first_run if kind == "restart" else 0)
+
+
+def second_run(service: ServiceStatus) -> str:
+    """Return what the second run of a rolling restart is doing, or nothing if there is none."""
+    overlap = service["overlap"]
+    if overlap is None:
+        return ""
+    pid = f" (pid {overlap['pid']})" if overlap["pid"] is not None else ""
+    if overlap["incoming"]:
+        return f"run {overlap['run']}{pid} is to take over and is {overlap['state']}"
+    return f"run {overlap['run']}{pid} is on its way out and is {overlap['state']}"
+
+
 def _waits_in_vain(
     service: ServiceStatus, fleet: Mapping[str, ServiceStatus], seen: frozenset[str]
 ) -> bool:

@@ -4,7 +4,6 @@ import json
 import sys
 import time
 
-from supervisor.cli.arguments import Invocation
 from supervisor.cli.connection import (
     System,
     fleet_status,
@@ -13,6 +12,7 @@ from supervisor.cli.connection import (
     speaking_to,
 )
 from supervisor.cli.exits import ExitStatus, Interrupted
+from supervisor.cli.invocation import Invocation
 from supervisor.cli.services import chosen, is_good
 from supervisor.cli.status_table import asked_services, render_status
 from supervisor.cli.terminal import Canvas, is_terminal

@@ -7,7 +7,6 @@ import time
 from dataclasses import asdict
 
 from supervisor import journal
-from supervisor.cli.arguments import Invocation
 from supervisor.cli.connection import (
     System,
     fleet_status,
@@ -17,6 +16,7 @@ from supervisor.cli.connection import (
 )
 from supervisor.cli.episode import event_line, headline, last_episode, timeline
 from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
+from supervisor.cli.invocation import Invocation
 from supervisor.cli.log_files import last_lines, log_path
 from supervisor.cli.services import check_names, is_good
 from supervisor.cli.terminal import printable, warn

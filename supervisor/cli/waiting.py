@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from supervisor.cli.connection import fleet_status
 from supervisor.cli.progress import arrival_line, change_line, underway_lines
-from supervisor.cli.services import Lost, Progress, Reached, Underway
+from supervisor.cli.services import Lost, Progress, Reached, Underway, second_run
 from supervisor.cli.terminal import Canvas, Paint, is_terminal
 from supervisor.control.client import ControlClient
 from supervisor.control.messages import ServiceStatus
@@ -43,28 +43,36 @@ class Outcome:
 
 
 class View:
-    """Shows the way: a picture that is drawn again on a terminal, a line a change elsewhere."""
+    """Shows the way: a picture that is drawn again on a terminal, a line a change elsewhere.
 
-    def __init__(self, paint: Paint, verb: str) -> None:
+    A quiet one shows nothing: its command prints JSON at the end.
+    """
+
+    def __init__(self, paint: Paint, verb: str, *, quiet: bool = False) -> None:
         self._paint = paint
         self._verb = verb
-        self._canvas = Canvas(sys.stdout) if is_terminal(sys.stdout) else None
+        self._quiet = quiet
+        self._canvas = Canvas(sys.stdout) if is_terminal(sys.stdout) and not quiet else None
         self._told: dict[str, tuple[str, str]] = {}
 
     def arrived(
         self, service: ServiceStatus, progress: Progress, elapsed: float, *, already: bool
     ) -> None:
         """Print the line that stays."""
+        if self._quiet:
+            return
         self.clear()
         print(arrival_line(service, progress, elapsed, self._paint, already=already), flush=True)
 
     def underway(self, services: Sequence[ServiceStatus], elapsed: float) -> None:
         """Show what is awaited."""
+        if self._quiet:
+            return
         if self._canvas is not None:
             self._canvas.draw(underway_lines(services, elapsed, self._paint, verb=self._verb))
             return
         for service in services:
-            now = (service["state"], service["reason"])
+            now = (service["state"], second_run(service) or service["reason"])
             # Up already, and only to prove that it stays so: the line on arrival will do.
             if service["state"] != "running" and self._told.get(service["name"]) != now:
                 self._told[service["name"]] = now

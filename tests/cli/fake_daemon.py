@@ -9,8 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
-from supervisor.control.messages import ServiceStatus
-from supervisor.control.server import ControlServer, Handler, Reply, Request, Stream
+from supervisor.config import codec
+from supervisor.control.messages import ChangeMessage, ServiceStatus
+from supervisor.control.server import ControlServer, Handler, Limits, Reply, Request, Stream
+from supervisor.core.spec import FleetSpec
 from supervisor.journal import NAME, Entry
 from supervisor.posix.lock import DaemonLock
 from tests.cli.fleets import daemon
@@ -32,6 +34,17 @@ class FakeDaemon:
         self.commands: list[tuple[str, list[str]]] = []
         self.also: list[str] = []
         self.refusal: Reply | None = None
+        self.changes: list[ChangeMessage] = []
+        """What a plan or a reload says of the spec that it was sent."""
+        self.specs: list[FleetSpec] = []
+        """What was sent to be reloaded."""
+        self.rolling: list[bool] = []
+        """Of each restart and reload: whether it was to be rolling."""
+        self.upgrades = 0
+        self.version = "0.1.0"
+        self.upgraded: Callable[[], None] = self._upgraded
+        """What happens once an upgrade has been answered."""
+        self.limits = Limits()
         self.events: list[Entry] = []
         self.after: Callable[[], list[Picture]] = list
         """What the pictures are after a command; nothing leaves them as they are."""
@@ -75,9 +88,13 @@ class FakeDaemon:
                 ("GET", "/v1/status"): self._status,
                 ("GET", "/v1/events"): self._events,
                 ("POST", "/v1/shutdown"): self._shutdown,
+                ("POST", "/v1/plan"): self._plan,
+                ("POST", "/v1/reload"): self._reload,
+                ("POST", "/v1/upgrade"): self._upgrade,
                 **verbs,
             },
             on_error=self.errors.append,
+            limits=self.limits,
         )
         await server.start()
         self._ready.set()
@@ -91,12 +108,16 @@ class FakeDaemon:
         picture = self.pictures.pop(0) if len(self.pictures) > 1 else self.pictures[0]
         about = daemon(stopping=self.stopping, config=self.config)
         about["pid"] = self.pid
+        about["version"] = self.version
+        about["upgrades"] = self.upgrades
         return Reply(200, cast("object", {"daemon": about, "services": picture}))
 
     def _command(self, verb: str) -> Handler:
         async def handle(request: Request) -> Reply:
-            names = cast("dict[str, list[str]]", request.json)["services"]
+            body = cast("dict[str, list[str]]", request.json)
+            names = body["services"]
             self.commands.append((verb, names))
+            self.rolling.append(bool(body.get("rolling")))
             if self.refusal is not None:
                 return self.refusal
             self.pictures = self.after() or self.pictures
@@ -104,6 +125,33 @@ class FakeDaemon:
             return Reply(202, {"services": names or known, "also": self.also, "seq": 0})
 
         return handle
+
+    async def _plan(self, request: Request) -> Reply:
+        self._spec_of(request)
+        return self.refusal or Reply(200, {"changes": self.changes})
+
+    async def _reload(self, request: Request) -> Reply:
+        self.specs.append(self._spec_of(request))
+        self.rolling.append(bool(cast("dict[str, object]", request.json)["rolling"]))
+        if self.refusal is not None:
+            return self.refusal
+        self.pictures = self.after() or self.pictures
+        moved = [change["service"] for change in self.changes if change["kind"] != "none"]
+        return Reply(202, {"services": moved, "also": [], "seq": 0, "changes": self.changes})
+
+    def _spec_of(self, request: Request) -> FleetSpec:
+        return codec.decode(FleetSpec, cast("dict[str, codec.Json]", request.json)["spec"])
+
+    async def _upgrade(self, _request: Request) -> Reply:
+        self.commands.append(("upgrade", []))
+        if self.refusal is not None:
+            return self.refusal
+        self._loop.call_later(0.1, self.upgraded)
+        return Reply(202, {"seq": 0, "pid": self.pid})
+
+    def _upgraded(self) -> None:
+        self.upgrades += 1
+        self.pictures = self.after() or self.pictures
 
     async def _shutdown(self, _request: Request) -> Reply:
         self.commands.append(("shutdown", []))

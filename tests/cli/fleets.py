@@ -1,8 +1,15 @@
 """Made-up answers of the daemon and journal entries, for the tests of what is shown."""
 
-from typing import TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
 
-from supervisor.control.messages import DaemonStatus, FleetStatus, ProbeStatus, ServiceStatus
+from supervisor.control.messages import (
+    ChangeMessage,
+    DaemonStatus,
+    FleetStatus,
+    OverlapStatus,
+    ProbeStatus,
+    ServiceStatus,
+)
 from supervisor.journal import Entry
 
 
@@ -25,6 +32,7 @@ class Changes(TypedDict, total=False):
     cpu: float | None
     memory: int | None
     processes: int
+    overlap: OverlapStatus | None
     last_exit: str | None
     enabled: bool
     depends_on: list[str]
@@ -69,6 +77,7 @@ def service(name: str, **changes: Unpack[Changes]) -> ServiceStatus:
         "cpu": 1.25,
         "memory": 222_298_112,
         "processes": 1,
+        "overlap": None,
         "last_exit": None,
         "enabled": True,
         "depends_on": [],
@@ -118,3 +127,10 @@ def journal(unit: str, *lines: tuple[float, str, str, int | None], first: int = 
         Entry(first + at, when, unit, topic, text, run)
         for at, (when, topic, text, run) in enumerate(lines)
     ]
+
+
+def change(
+    name: str, kind: Literal["none", "live", "restart", "add", "remove"] = "none", *why: str
+) -> ChangeMessage:
+    """Return what a new configuration means for one service."""
+    return {"service": name, "kind": kind, "why": list(why), "env": []}

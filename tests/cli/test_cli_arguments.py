@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.cli.__main__ import main
-from supervisor.cli.arguments import COMMANDS, Invocation, options_of, read
+from supervisor.cli.arguments import options_of, read
+from supervisor.cli.commands import COMMANDS
 from supervisor.cli.exits import LEGEND, CommandError, ExitStatus
+from supervisor.cli.invocation import Invocation
 
 SHOWN = [command for command in COMMANDS if not command.hidden]
 

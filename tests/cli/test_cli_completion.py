@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.cli.arguments import COMMANDS, options_of
+from supervisor.cli.arguments import options_of
+from supervisor.cli.commands import COMMANDS
 from supervisor.cli.completion import script
 
 SHOWN = [command for command in COMMANDS if not command.hidden]

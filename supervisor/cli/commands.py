@@ -1,0 +1,178 @@
+"""Every command: what it runs, what it says of itself, and which options it has."""
+
+from dataclasses import dataclass
+
+from supervisor.cli import options
+from supervisor.cli.invocation import DOWN_TIMEOUT, SHELLS, UP_TIMEOUT, UPGRADE_TIMEOUT
+from supervisor.cli.options import Option
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: what it runs and what it says of itself."""
+
+    name: str
+    run: str
+    help: str
+    about: str
+    options: tuple[Option, ...] = ()
+    hidden: bool = False
+
+    @property
+    def takes_services(self) -> bool:
+        """Tell whether its arguments are names of services."""
+        return options.services in self.options or options.service in self.options
+
+    @property
+    def takes_file(self) -> bool:
+        """Tell whether its argument is a file."""
+        return options.file in self.options
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Return the words of which its argument is one; empty if it is something else."""
+        return SHELLS if options.shell in self.options else ()
+
+
+COMMANDS = (
+    Command(
+        "up",
+        "lifecycle:up",
+        "start everything and wait until it works",
+        "Start the supervisor in the background, unless it runs, and with it every enabled "
+        "service, or those named; wait until each is healthy, and say where it is.",
+        (options.timeout(UP_TIMEOUT), options.no_wait, options.services),
+    ),
+    Command(
+        "down",
+        "lifecycle:down",
+        "stop everything, the supervisor too",
+        "Stop every service, those that others need last, and then the supervisor.",
+        (options.timeout(DOWN_TIMEOUT),),
+    ),
+    Command(
+        "start",
+        "lifecycle:start",
+        "start services and what they need",
+        "Start services, with all that they depend on, and wait until they work. A service that "
+        "had given up tries again with a clean record.",
+        (options.timeout(UP_TIMEOUT), options.no_wait, options.services),
+    ),
+    Command(
+        "stop",
+        "lifecycle:stop",
+        "stop services",
+        "Stop services and wait until no process of theirs is left and their ports are free. "
+        "They stay stopped until somebody starts them.",
+        (options.timeout(DOWN_TIMEOUT), options.no_wait, options.services),
+    ),
+    Command(
+        "restart",
+        "lifecycle:restart",
+        "stop services and start them again",
+        "Stop services, start them again, and wait until they work. With --rolling the old run "
+        "of each goes on until the new one is ready, so that there is no moment without it. That "
+        "takes room for both at once, and sockets held by the supervisor instead of own ports.",
+        (
+            options.rolling,
+            options.timeout(UP_TIMEOUT),
+            options.no_wait,
+            options.services,
+        ),
+    ),
+    Command(
+        "plan",
+        "reload:plan",
+        "show what reload would change",
+        "Read the configuration again and show what it would change in what runs: what changes "
+        "while a service runs on, what needs a restart, and why. Nothing is changed. Values of "
+        "secrets are masked. Exit code 0 whether there is something to do or not.",
+        (options.json,),
+    ),
+    Command(
+        "reload",
+        "reload:reload",
+        "apply the configuration to what runs",
+        "Read the configuration again and apply it: restart only what must be restarted, start "
+        "what is new, stop what is gone, and wait until all of that works. A configuration with "
+        "an error changes nothing. What it will do: atlasctl plan.",
+        (options.rolling, options.json, options.timeout(UP_TIMEOUT), options.no_wait),
+    ),
+    Command(
+        "upgrade",
+        "upgrade:upgrade",
+        "run the supervisor's new code, services undisturbed",
+        "Let the supervisor execute itself anew with the code that is installed now, after that "
+        "code has proved itself in a trial. Its pid and all services stay as they are; no service "
+        "is restarted.",
+        (options.json, options.timeout(UPGRADE_TIMEOUT)),
+    ),
+    Command(
+        "status",
+        "status:status",
+        "show the state of services",
+        "Show each service and, for whatever is not healthy, why. Exit code 0 if every enabled "
+        "service, or every one named, is healthy, running or completed; otherwise 1.",
+        (options.json, options.watch, options.services),
+    ),
+    Command(
+        "logs",
+        "logs:logs",
+        "show what services have written",
+        "Show the output of services, rotated files included. Works without a supervisor.",
+        (
+            options.follow,
+            options.lines("lines of each service (default 100)"),
+            options.all_lines,
+            options.since,
+            options.timestamps,
+            options.services,
+        ),
+    ),
+    Command(
+        "why",
+        "story:why",
+        "tell why a service is in its state",
+        "Tell what led to the present state of a service: what happened, and what was decided "
+        "for which reason. Works without a supervisor.",
+        (options.json, options.service),
+    ),
+    Command(
+        "events",
+        "story:events",
+        "list what happened and was decided",
+        "List the journal: what happened to services and what was decided. Works without a "
+        "supervisor, except for -f.",
+        (options.follow, options.json, options.lines("entries (default 50)"), options.services),
+    ),
+    Command(
+        "validate",
+        "configuration:validate",
+        "check the configuration",
+        "Check the YAML and print every error with its place.",
+        (options.json, options.file),
+    ),
+    Command(
+        "schema",
+        "configuration:schema",
+        "print the JSON Schema of the configuration",
+        "Print the JSON Schema (2020-12) of the YAML, which an editor can use.",
+    ),
+    Command(
+        "run",
+        "configuration:run",
+        "run the supervisor in the foreground",
+        "Run the supervisor in the foreground until SIGTERM or Ctrl-C, for launchd, systemd or a "
+        "terminal of its own. `up` does this in the background.",
+    ),
+    Command(
+        "completion",
+        "completion:completion",
+        "print completions for a shell",
+        'Print a script that completes commands, options and services: eval "$(atlasctl '
+        'completion bash)"',
+        (options.shell,),
+    ),
+    Command("version", "configuration:version", "print the version", "Print the version."),
+    Command("_services", "status:service_names", "", "", hidden=True),
+)

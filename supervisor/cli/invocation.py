@@ -1,0 +1,51 @@
+"""What was asked on the command line, as typed values."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from supervisor.cli.terminal import PLAIN, ColorChoice, Paint
+
+if TYPE_CHECKING:
+    from supervisor.cli.connection import System
+
+UP_TIMEOUT = 120.0
+DOWN_TIMEOUT = 60.0
+"""Seconds that `up` and `down`, and their like, wait unless told otherwise."""
+UPGRADE_TIMEOUT = 90.0
+"""Seconds, of which the new code may take many to prove itself before anything is changed."""
+
+Shell = Literal["bash", "zsh", "fish"]
+SHELLS: tuple[Shell, ...] = get_args(Shell)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What was asked, in full. Options that a command does not have keep their default."""
+
+    run: str
+    """`module:function` in this package."""
+    command: str
+    config: str | None = None
+    color: ColorChoice = "auto"
+    paint: Paint = PLAIN
+    services: tuple[str, ...] = ()
+    json: bool = False
+    watch: bool = False
+    follow: bool = False
+    timestamps: bool = False
+    wait: bool = True
+    rolling: bool = False
+    timeout: float = UP_TIMEOUT
+    lines: int | None = None
+    all_lines: bool = False
+    since: float | None = None
+    """Unix seconds."""
+    file: str | None = None
+    shell: Shell = "bash"
+
+    def system(self) -> "System":
+        """Find the system that this is about. Raises ConfigError."""
+        from supervisor.cli.connection import locate
+
+        return locate(self.config, os.getcwd(), os.environ)

@@ -1,0 +1,142 @@
+"""The options and arguments that commands have, and how each value is read."""
+
+import argparse
+import re
+from collections.abc import Callable
+
+from supervisor.cli.invocation import SHELLS
+
+Option = Callable[[argparse.ArgumentParser], object]
+"""Adds itself to the parser of a command."""
+
+
+def services(parser: argparse.ArgumentParser) -> None:
+    """Take any number of names."""
+    parser.add_argument("services", nargs="*", metavar="SERVICE", help="which ones; default: all")
+
+
+def service(parser: argparse.ArgumentParser) -> None:
+    """Take one name."""
+    parser.add_argument("services", nargs=1, metavar="SERVICE")
+
+
+def json(parser: argparse.ArgumentParser) -> None:
+    """Take `--json`."""
+    parser.add_argument("--json", action="store_true", help="for scripts")
+
+
+def timeout(default: float) -> Option:
+    """Take `--timeout`; `default` in seconds."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--timeout",
+            type=_duration,
+            default=default,
+            metavar="TIME",
+            help=f"how long to wait, like 90s or 5m (default {default:g}s)",
+        )
+
+    return add
+
+
+def no_wait(parser: argparse.ArgumentParser) -> None:
+    """Take `--no-wait`."""
+    parser.add_argument(
+        "--no-wait", dest="wait", action="store_false", help="ask, and return at once"
+    )
+
+
+def rolling(parser: argparse.ArgumentParser) -> None:
+    """Take `--rolling`."""
+    parser.add_argument(
+        "--rolling",
+        action="store_true",
+        help="start each new run beside the old one, which ends when the new one is ready",
+    )
+
+
+def watch(parser: argparse.ArgumentParser) -> None:
+    """Take `--watch`."""
+    parser.add_argument("--watch", action="store_true", help="show it again every second")
+
+
+def follow(parser: argparse.ArgumentParser) -> None:
+    """Take `-f`."""
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+
+
+def lines(what: str) -> Option:
+    """Take `-n`; `what` says what is counted."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "-n", "--lines", type=_count, metavar="N", help=f"at most the last N {what}"
+        )
+
+    return add
+
+
+def all_lines(parser: argparse.ArgumentParser) -> None:
+    """Take `--all`."""
+    parser.add_argument("--all", dest="all_lines", action="store_true", help="all there is")
+
+
+def since(parser: argparse.ArgumentParser) -> None:
+    """Take `--since`."""
+    parser.add_argument(
+        "--since",
+        type=_moment,
+        metavar="WHEN",
+        help="only what is younger than 10m, or than 2026-01-31T12:00",
+    )
+
+
+def timestamps(parser: argparse.ArgumentParser) -> None:
+    """Take `-t`."""
+    parser.add_argument(
+        "-t", "--timestamps", action="store_true", help="show when each line was written"
+    )
+
+
+def file(parser: argparse.ArgumentParser) -> None:
+    """Take one file, or none."""
+    parser.add_argument("file", nargs="?", metavar="FILE", help="default: the one that `up` uses")
+
+
+def shell(parser: argparse.ArgumentParser) -> None:
+    """Take the name of a shell."""
+    parser.add_argument("shell", choices=SHELLS)
+
+
+# Values --------------------------------------------------------------------------------------
+
+
+def _duration(text: str) -> float:
+    from supervisor.config.quantities import SpellingError, parse_duration
+
+    try:
+        return parse_duration(text)
+    except SpellingError as error:
+        raise argparse.ArgumentTypeError(f"{error.message}; {error.hint}") from None
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines, like 100")
+    return int(text)
+
+
+def _moment(text: str) -> float:
+    import time
+    from datetime import datetime
+
+    if re.match(r"[0-9]{4}-", text):
+        try:
+            # Without an offset it is local time, which is what people write and logs show.
+            return datetime.fromisoformat(text).timestamp()
+        except (ValueError, OverflowError, OSError):
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a time like 2026-01-31T12:00 or 2026-01-31"
+            ) from None
+    return time.time() - _duration(text)
