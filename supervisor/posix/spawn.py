@@ -10,13 +10,14 @@ no portable chdir, and a shell in between costs half a millisecond): the daemon 
 import contextlib
 import errno
 import os
-import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final, NoReturn
 
+from supervisor.posix import trampoline
+from supervisor.posix.account import AccountError, account_to_become
+from supervisor.posix.command import Command, SpawnError
 from supervisor.posix.executable import (
     ExecutableError,
     bad_interpreter,
@@ -24,45 +25,20 @@ from supervisor.posix.executable import (
     find_executable,
 )
 
+__all__ = ["Command", "SpawnError", "seal_descriptors", "spawn"]
+
 FIRST_SOCKET: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 
 _LIFTED: Final = 64
 """Where source descriptors go that lie among the targets."""
 
-# LISTEN_PID must be the child's own pid (sd_listen_fds(3)), which nobody knows before it is
-# there. `exec` keeps the pid, so the service is this process. Two losses on the way: sh drops
-# variables whose names it cannot have, and macOS drops DYLD_* for every program of the system.
-_ANNOUNCE: Final = 'LISTEN_PID=$$; export LISTEN_PID; exec "$@"'
-
-_SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-# A Python built for a macOS older than 10.15 has no setsid in posix_spawn.
-_SETSID: Final = "import os,sys; os.setsid(); os.execv(sys.argv[1], sys.argv[2:])"
-
-
-class SpawnError(Exception):
-    """There is no process. `why` is for people; `retry` says whether trying again may help."""
-
-    def __init__(self, why: str, *, retry: bool) -> None:
-        super().__init__(why)
-        self.why = why
-        self.retry = retry
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What to start. `env` is the whole environment; stdin is /dev/null.
-
-    `sockets` are (name, descriptor) pairs that the child finds at 3, 4, … in this order, named
-    by LISTEN_FDS, LISTEN_FDNAMES and LISTEN_PID. All descriptors stay open here.
-    """
-
-    argv: tuple[str, ...]
-    env: Mapping[str, str]
-    cwd: str
-    output_fd: int
-    sockets: tuple[tuple[str, int], ...] = ()
+# A Python built for a macOS older than 10.15 has no setsid in posix_spawn. Python ignores two
+# signals, and "ignored" would survive the exec.
+_SETSID: Final = (
+    "import os,sys,_signal as s; os.setsid(); s.signal(s.SIGPIPE,s.SIG_DFL); "
+    "s.signal(s.SIGXFSZ,s.SIG_DFL); os.execv(sys.argv[1], sys.argv[2:])"
+)
 
 
 def seal_descriptors() -> None:
@@ -84,6 +60,10 @@ def spawn(command: Command, *, has_setsid: bool = True) -> int:
     by NotImplementedError). Raises SpawnError. Takes about as long as fork and exec do.
     """
     _check(command)
+    try:
+        account = account_to_become(command.user)
+    except AccountError as error:
+        raise SpawnError(str(error), retry=False) from None
     with _working_directory(command.cwd):
         try:
             file = find_executable(
@@ -91,37 +71,53 @@ def spawn(command: Command, *, has_setsid: bool = True) -> int:
             )
         except ExecutableError as error:
             raise SpawnError(str(error), retry=False) from None
-        argv, env, start = list(command.argv), dict(command.env), file
-        if command.sockets:
-            # After the shell has started, its exec's failure would be a mere exit code 126.
+        launch = trampoline.plan(command, file, account)
+        if launch.start != file:
+            # After the trampoline has started, its exec's failure would be a mere exit code.
             why = bad_interpreter(file)
             if why is not None:
                 raise SpawnError(why, retry=False)
-            env["LISTEN_FDS"] = str(len(command.sockets))
-            env["LISTEN_FDNAMES"] = ":".join(name for name, _ in command.sockets)
-            argv = ["sh", "-c", _ANNOUNCE, "sh", file, *argv[1:]]
-            start = "/bin/sh"
-        if not has_setsid:
-            argv = [sys.executable, "-I", "-S", "-c", _SETSID, start, *argv]
-            start = sys.executable
-        with _placed(command) as actions:
-            try:
-                return os.posix_spawn(
-                    start,
-                    argv,
-                    env,
-                    file_actions=actions,
-                    setsid=has_setsid,
-                    setsigmask=(),
-                    # "Ignored" would survive the exec, and Python ignores SIGPIPE.
-                    setsigdef=signal.valid_signals(),
-                )
-            except NotImplementedError:
-                if not has_setsid:
-                    raise
-            except OSError as error:
-                _refused(error, file)
+        try:
+            return _start(command, launch, file, has_setsid=has_setsid)
+        except NotImplementedError:
+            if not has_setsid:
+                raise
     return spawn(command, has_setsid=False)
+
+
+def _start(command: Command, launch: trampoline.Launch, file: str, *, has_setsid: bool) -> int:
+    start, argv = launch.start, launch.argv
+    if not has_setsid:
+        argv = [sys.executable, "-I", "-S", "-c", _SETSID, start, *argv]
+        start = sys.executable
+    with _gate(launch) as (entrance, bolt), _placed(command, entrance) as actions:
+        before = os.umask(command.umask)
+        try:
+            pid = os.posix_spawn(
+                start,
+                argv,
+                launch.env,
+                file_actions=actions,
+                setsid=has_setsid,
+                setsigmask=(),
+                # "Ignored" would survive the exec, and Python ignores SIGPIPE.
+                setsigdef=signal.valid_signals(),
+            )
+        except OSError as error:
+            _refused(error, file)
+        finally:
+            os.umask(before)
+        if bolt is not None:
+            try:
+                trampoline.settle(pid, command, launch)
+            except SpawnError:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise
+            # One that was killed meanwhile is reported by the reaper, like any other.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(bolt, b"\n")
+    return pid
 
 
 def _check(command: Command) -> None:
@@ -134,14 +130,10 @@ def _check(command: Command) -> None:
                 retry=False,
             )
     for name in command.env:
-        if command.sockets and not _SHELL_NAME.fullmatch(name):
-            raise SpawnError(
-                f"a service with handed-over sockets is started through /bin/sh, which would lose "
-                f"the variable {name!r}: use letters, digits and _ in its name",
-                retry=False,
-            )
         if not name or "=" in name:
             raise SpawnError(f"{name!r} cannot be the name of a variable", retry=False)
+    if command.is_limited:
+        trampoline.check_limits(command)
 
 
 def _refused(error: OSError, file: str) -> NoReturn:
@@ -192,8 +184,25 @@ def _working_directory(cwd: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _gate(launch: trampoline.Launch) -> Iterator[tuple[int | None, int | None]]:
+    """Give both ends of what the trampoline waits at: its standard input, and ours."""
+    if not launch.waits:
+        yield None, None
+        return
+    try:
+        entrance, bolt = os.pipe()
+    except OSError as error:
+        raise SpawnError(f"cannot make a pipe for a start: {error.strerror}", retry=True) from error
+    try:
+        yield entrance, bolt
+    finally:
+        os.close(entrance)
+        os.close(bolt)
+
+
+@contextlib.contextmanager
 def _placed(
-    command: Command,
+    command: Command, entrance: int | None
 ) -> Iterator[list[tuple[int, int, int] | tuple[int, int, str, int, int]]]:
     """Give the file actions that put each descriptor in its place, whatever numbers they have."""
     import fcntl
@@ -213,13 +222,16 @@ def _placed(
         try:
             output = source(command.output_fd)
             placed = [source(fd) for _, fd in command.sockets]
+            gate = None if entrance is None else source(entrance)
         except OSError as error:
             raise SpawnError(
                 f"cannot hand over a descriptor: {error.strerror}",
                 retry=error.errno in (errno.EMFILE, errno.ENFILE),
             ) from error
         yield [
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
+            if gate is None
+            else (os.POSIX_SPAWN_DUP2, gate, 0),
             (os.POSIX_SPAWN_DUP2, output, 1),
             (os.POSIX_SPAWN_DUP2, output, 2),
             *((os.POSIX_SPAWN_DUP2, fd, FIRST_SOCKET + at) for at, fd in enumerate(placed)),

@@ -199,13 +199,13 @@ def test_moved_interpreter_is_found_out_with_sockets_as_well(stage: "Stage") -> 
             spawn(command)
 
 
-def test_variable_that_a_shell_would_lose_is_refused_with_sockets_only(stage: "Stage") -> None:
-    odd = {"my.setting": "1"}
-    ended_well(spawn(stage.command("true", env=odd)))
+def test_variable_that_a_shell_would_lose_arrives_with_sockets_as_well(stage: "Stage") -> None:
+    show = "import os; e = os.environ; print(e['my.setting'], int(e['LISTEN_PID']) == os.getpid())"
     with socket.create_server(("127.0.0.1", 0)) as held:
-        command = stage.command("true", env=odd, sockets=(("http", held.fileno()),))
-        with pytest.raises(SpawnError, match=r"would lose the variable 'my\.setting'"):
-            spawn(command)
+        sockets = (("http", held.fileno()),)
+        odd = {"my.setting": "1"}
+        ended_well(spawn(stage.command(sys.executable, "-S", "-c", show, env=odd, sockets=sockets)))
+        assert stage.line() == "1 True"
 
 
 def test_full_descriptor_table_is_worth_another_try(stage: "Stage") -> None:
