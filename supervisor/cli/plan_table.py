@@ -45,7 +45,7 @@ def _reasons(change: ChangeMessage) -> list[str]:
     if len(lines) <= _LONGEST:
         return lines
     left_out = len(lines) - _LONGEST + 1
-    return [*lines[: _LONGEST - 1], f"… and {left_out} more: atlasctl plan --json"]
+    return [*lines[: _LONGEST - 1], f"… and {left_out} more; --json shows all"]
 
 
 def plan_summary(changes: Sequence[ChangeMessage], config: str) -> str:

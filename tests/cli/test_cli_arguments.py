@@ -53,6 +53,16 @@ def test_color_before_the_command_is_kept() -> None:
     assert not parse("--color", "always", "status", "--color=never").paint.on
 
 
+def test_options_of_reload_and_upgrade() -> None:
+    assert parse("reload", "--rolling", "--json", "--no-wait").rolling
+    assert not parse("reload").rolling
+    assert parse("restart", "--rolling", "tts").rolling
+    assert parse("reload").timeout == 120.0
+    # The new code alone may take a minute to prove itself.
+    assert parse("upgrade").timeout == 90.0
+    assert "unrecognized" in complaint("stop", "--rolling")
+
+
 def test_logs_options() -> None:
     before = time.time()
     call = parse("logs", "-f", "-t", "-n", "20", "--since", "10m", "tts")

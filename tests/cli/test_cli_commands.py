@@ -328,20 +328,56 @@ def test_down_of_nothing(ctl: Ctl) -> None:
     assert ctl("down") == (0, "nothing runs, nothing changed\n", "")
 
 
-def test_down_does_not_say_nothing_runs_over_what_a_killed_daemon_left(
-    root: Path, ctl: Ctl
-) -> None:
+def leave_running(root: Path) -> int:
+    """Write what a daemon leaves that is killed: of three runs, two live. Return their pid."""
     (root / ".atlas").mkdir(mode=0o700)
     me = identify(os.getpid())
     assert me is not None
     ledger = Ledger(str(root / ".atlas"))
-    ledger.put(Record("tts", 1, wanted=True, pid=me.pid, ticks=me.started, boot=me.boot))
+    # The run in service is gone, the one that was to follow it lives.
+    ledger.put(
+        Record(
+            "tts",
+            1,
+            wanted=True,
+            pid=me.pid,
+            ticks=me.started + 1,
+            boot=me.boot,
+            other_run=2,
+            other_pid=me.pid,
+            other_ticks=me.started,
+        )
+    )
+    ledger.put(Record("extra", 1, wanted=True, pid=me.pid, ticks=me.started, boot=me.boot))
     ledger.put(Record("stt", 1, wanted=True, pid=me.pid, ticks=me.started + 1, boot=me.boot))
     ledger.close()
-    code, _, err = ctl("down")
-    assert code == 3
-    assert f"tts (pid {me.pid})" in err
-    assert "stt" not in err
+    return me.pid
+
+
+def test_no_command_says_nothing_runs_over_what_a_killed_daemon_left(root: Path, ctl: Ctl) -> None:
+    pid = leave_running(root)
+    left = (
+        "atlasctl: no supervisor runs for services.yaml, but one that was killed has left "
+        f"tts (pid {pid}) and extra (pid {pid}) running"
+    )
+    for argv in (("status",), ("status", "--json"), ("start", "tts"), ("plan",), ("upgrade",)):
+        assert ctl(*argv) == (3, "", f"{left}; let a new one take over: atlasctl up\n")
+    code, out, err = ctl("down")
+    assert (code, out) == (3, "")
+    assert err.startswith(f"{left}; let a new one take over, then stop all: ")
+
+
+def test_a_hundred_survivors_are_counted(root: Path, ctl: Ctl) -> None:
+    (root / ".atlas").mkdir(mode=0o700)
+    me = identify(os.getpid())
+    assert me is not None
+    ledger = Ledger(str(root / ".atlas"))
+    for n in range(100):
+        ledger.put(Record(f"s{n}", 1, wanted=True, pid=me.pid, ticks=me.started, boot=me.boot))
+    ledger.close()
+    _, _, err = ctl("status")
+    assert err.count("(pid ") == 10
+    assert " and 90 more running" in err
 
 
 # why and events ------------------------------------------------------------------------------

@@ -127,6 +127,7 @@ def test_up_tells_that_the_configuration_has_changed_since(root: Path, ctl: Ctl)
     done = ctl("up")
     assert done.returncode == 1
     assert "other: not known to the supervisor" in done.stderr
+    assert "to apply it: atlasctl reload" in done.stderr
 
 
 def test_the_log_of_the_daemon_is_cut_to_its_last_half(tmp_path: Path) -> None:

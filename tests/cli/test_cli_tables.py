@@ -2,6 +2,7 @@
 
 import pytest
 
+from supervisor.cli.plan_table import change_lines, plan_summary, reload_summary
 from supervisor.cli.progress import (
     arrival_line,
     change_line,
@@ -14,7 +15,7 @@ from supervisor.cli.services import Lost, Reached, Underway
 from supervisor.cli.status_table import asked_services, render_status
 from supervisor.cli.terminal import PLAIN, Paint
 from tests.cli.conftest import Golden
-from tests.cli.fleets import daemon, down, fleet, service
+from tests.cli.fleets import change, daemon, down, fleet, service
 
 CONFIG = "config/services.yaml"
 
@@ -148,3 +149,33 @@ def test_the_end_of_up_with_a_hundred_services(golden: Golden) -> None:
 )
 def test_summaries(services: list[object], text: str) -> None:
     assert summary_line(services, 41, 1.0) == text  # type: ignore[arg-type]
+
+
+CHANGES = [
+    change("tts", "restart", "command: python a.py → python b.py", "env.API_KEY: •••• → ••••"),
+    change("озвучення", "live", "restart.backoff.max: 30s → 60s", "description: a \x1b[2J → b"),
+    change("音声"),
+    change("new", "add", "new"),
+    change("many", "restart", *(f"env.V{n}: {n} → {n + 1}" for n in range(40))),
+    change("old", "remove", "no longer in the configuration; its run is stopped"),
+]
+
+
+def test_a_plan_of_every_kind_of_change(golden: Golden) -> None:
+    lines = [*change_lines(CHANGES, PLAIN), "", plan_summary(CHANGES, CONFIG)]
+    golden("plan.txt", lines)
+    assert "\x1b" not in "\n".join(lines)
+
+
+def test_a_plan_in_colour(golden: Golden) -> None:
+    golden("plan_colour.txt", change_lines([*CHANGES[:4], CHANGES[5]], Paint(on=True)))
+
+
+def test_the_end_of_reload(golden: Golden) -> None:
+    lines = [
+        reload_summary(CHANGES, CONFIG, 1.93),
+        reload_summary(CHANGES, CONFIG, None),
+        reload_summary([change("a"), change("b")], CONFIG, 0.1),
+        plan_summary([], CONFIG),
+    ]
+    golden("reload_end.txt", lines)
