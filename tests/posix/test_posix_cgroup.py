@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from supervisor.posix import cgroup
 from supervisor.posix.cgroup import CgroupError, Cgroups, Group
 from supervisor.posix.spawn import spawn
 
-from .test_posix_limits import as_nobody, as_root
+from .test_posix_limits import as_nobody, as_root, reap_all
 
 if TYPE_CHECKING:
     from .conftest import Stage
@@ -36,27 +37,24 @@ def cgroups() -> Iterator[Cgroups]:
     assert not os.path.exists(found._home)
 
 
-def in_group(stage: "Stage", group: Group, *argv: str, **what: str) -> int:
-    return spawn(replace(stage.command(*argv), cgroup=group.path, **what))
+def in_group(stage: "Stage", group: Group, *argv: str) -> int:
+    return spawn(replace(stage.command(*argv), cgroup=group.path))
 
 
 def until(holds: Callable[[], bool]) -> None:
     """Wait for what no event tells of: a killed process that is not our child leaves its group."""
-    from time import monotonic, sleep
-
     deadline = monotonic() + 10
     while not holds():
         assert monotonic() < deadline
         sleep(0.002)
 
 
-def end(group: Group, *children: int) -> None:
-    """End all of a group and remove it."""
+def end(group: Group) -> None:
+    """End all of a group by one write, and remove it."""
     assert group.kill()
-    for child in children:
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -9
     until(lambda: not group.pids())
     assert group.remove()
+    assert set(reap_all()) <= {-9, 0}
 
 
 def test_program_is_in_its_group_from_the_beginning(stage: "Stage", cgroups: Cgroups) -> None:
@@ -79,43 +77,37 @@ def test_double_fork_with_a_wiped_environment_is_a_member(stage: "Stage", cgroup
     assert not group.remove()
     end(group)
     with pytest.raises(ProcessLookupError):
-        # Not a child of ours: whoever it went to reaps it.
-        until(lambda: os.kill(pids["deep"], 0) is not None)
+        os.kill(pids["deep"], 0)
 
 
 def test_fork_bomb_ends_at_one_write(stage: "Stage", cgroups: Cgroups) -> None:
     """Wide and never quiet: more processes begin while a look at all of them is taken."""
     group = cgroups.make("svc", 3, NONE)
     loop = "spin() { while :; do (spin2) & wait; done; }; spin2() { sleep 0 & wait; }; "
-    leader = in_group(stage, group, "sh", "-c", loop + "spin & spin & spin & spin & echo lit; spin")
+    in_group(stage, group, "sh", "-c", loop + "spin & spin & spin & spin & echo lit; spin")
     assert stage.line() == "lit"
     until(lambda: len(group.pids()) >= 10)
-    end(group, leader)
+    end(group)
 
 
 @as_root
 def test_fork_bomb_is_bounded_and_ended(stage: "Stage", cgroups: Cgroups) -> None:
     group = cgroups.make("svc", 4, Limits(processes=40))
-    most = 0
-    bomb = "f() { f & f & wait; }; echo lit; f"
-    command = replace(stage.command("sh", "-c", bomb, cwd="/"), cgroup=group.path, user="nobody")
+    # Perl, since nobody may not read the folder of a developer's Python. It never gives up.
+    bomb = "while (1) { defined(fork) or select undef, undef, undef, 0.005 }"
+    command = replace(stage.command("perl", "-e", bomb, cwd="/"), cgroup=group.path, user="nobody")
     # Where the kernel counts the group, it need not count the user.
-    leader = spawn(command if group.bounds_processes else replace(command, processes=40))
-    assert stage.line() == "lit"
-    for _ in range(50):
-        most = max(most, len(group.pids()))
-        until(lambda: len(group.pids()) > 0)
+    spawn(command if group.bounds_processes else replace(command, processes=40))
+    until(lambda: len(group.pids()) > 30)
+    most = max(len(group.pids()) for _ in range(200))
     assert most <= 40
-    group.kill()
-    os.waitpid(leader, 0)
-    until(lambda: not group.pids())
-    assert group.remove()
+    end(group)
 
 
 def test_successor_finds_groups_by_unit_and_run(stage: "Stage", cgroups: Cgroups) -> None:
     left = cgroups.make("tts", 7, NONE)
     empty = cgroups.make("tts", 6, NONE)
-    pid = in_group(stage, left, "sh", "-c", "echo in; exec sleep 60")
+    in_group(stage, left, "sh", "-c", "echo in; exec sleep 60")
     assert stage.line() == "in"
     successor = Cgroups.find(FLEET)
     assert successor is not None
@@ -125,7 +117,7 @@ def test_successor_finds_groups_by_unit_and_run(stage: "Stage", cgroups: Cgroups
     assert successor.sweep({("tts", 6)}) == {("tts", 7): left}
     assert successor.sweep(()) == {("tts", 7): left}
     assert successor.groups() == {("tts", 7): left}
-    end(left, pid)
+    end(left)
 
 
 def test_successor_elsewhere_in_the_tree_finds_them_too(cgroups: Cgroups) -> None:
@@ -149,11 +141,11 @@ def test_successor_elsewhere_in_the_tree_finds_them_too(cgroups: Cgroups) -> Non
 def test_number_that_is_used_again(stage: "Stage", cgroups: Cgroups) -> None:
     group = cgroups.make("svc", 1, NONE)
     assert cgroups.make("svc", 1, NONE) == group
-    pid = in_group(stage, group, "sh", "-c", "echo in; exec sleep 60")
+    in_group(stage, group, "sh", "-c", "echo in; exec sleep 60")
     assert stage.line() == "in"
     with pytest.raises(CgroupError, match="is in use already"):
         cgroups.make("svc", 1, NONE)
-    end(group, pid)
+    end(group)
 
 
 def test_groups_that_a_service_makes_belong_to_it(stage: "Stage", cgroups: Cgroups) -> None:
@@ -163,7 +155,7 @@ def test_groups_that_a_service_makes_belong_to_it(stage: "Stage", cgroups: Cgrou
     assert stage.line() == "in"
     assert pid in group.pids()
     assert not group.remove()
-    end(group, pid)
+    end(group)
 
 
 def test_nobody_kills_the_group_that_it_is_in(cgroups: Cgroups) -> None:
@@ -234,10 +226,11 @@ def test_limits_are_kept_by_the_kernel_where_it_has_the_controllers(
         assert group.remove()
         pytest.skip("no memory and pids controllers here")
     loop = "i=0; while [ $i -lt 9 ]; do sleep 60 & i=$((i+1)); echo $i; done; echo all"
-    pid = in_group(stage, group, "sh", "-c", loop)
+    in_group(stage, group, "sh", "-c", loop)
     assert [stage.line() for _ in range(4)] == ["1", "2", "3", "4"]
     assert "fork" in stage.line()
-    stage.reap(pid)
+    assert group.kill()
+    reap_all()
     hog = in_group(stage, group, sys.executable, "-c", "x = bytearray(1 << 30)")
     assert stage.reap(hog) == -9
     until(lambda: not group.pids())
