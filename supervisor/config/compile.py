@@ -9,6 +9,7 @@ finds errors does not stop the next one, except where nothing is left to go on w
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from supervisor.config import codec
 from supervisor.config.commands import split_commands
@@ -38,7 +39,7 @@ from supervisor.config.document import Sequence as ListNode
 from supervisor.config.dotenv import read_env_file
 from supervisor.config.files import read_regular
 from supervisor.config.interpolation import expand_tree
-from supervisor.config.model import Fleet, Service
+from supervisor.config.model import PORT, Fleet, Service
 from supervisor.config.problems import ConfigError, Problem, format_path
 from supervisor.config.root import Folders, read_root
 from supervisor.config.translation import Finding, fleet_spec, service_spec
@@ -78,7 +79,7 @@ def compile_bytes(data: bytes, path: str, environ: Mapping[str, str]) -> FleetSp
     )
     found = merged.entries.get("services")
     names = list(found.value.entries) if found and isinstance(found.value, Table) else []
-    findings += inconsistencies(specs, names)
+    findings += inconsistencies(specs, names, _protected_ports(merged))
     problems += [_located(finding, merged, path) for finding in findings]
     if problems:
         raise ConfigError(problems)
@@ -212,6 +213,17 @@ def _validate(tree: Table) -> tuple[Fleet | None, Mapping[str, Service], list[Er
         if name not in broken
     }
     return None, sound, errors
+
+
+def _protected_ports(tree: Table) -> frozenset[int]:
+    """Return the ports that can be read, whatever else in the file is wrong."""
+    entry = tree.entries.get("protected_ports")
+    ports: set[int] = set()
+    for item in entry.value.items if entry and isinstance(entry.value, ListNode) else ():
+        # What is no port is told where the whole is validated.
+        with contextlib.suppress(PydanticCustomError):
+            ports.add(PORT.read(item))
+    return frozenset(ports)
 
 
 def _plain(node: Node) -> object:

@@ -1,6 +1,6 @@
 """What services need of each other: dependencies that exist and end, ports that are given once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from supervisor.config.translation import Finding
@@ -14,12 +14,18 @@ MAX_SHOWN = 10
 """Services of a cycle, in one line of an error message."""
 
 
-def inconsistencies(services: Sequence[ServiceSpec], names: Sequence[str]) -> Iterator[Finding]:
-    """Yield what does not fit; `names` are all services of the file, readable or not."""
+def inconsistencies(
+    services: Sequence[ServiceSpec], names: Sequence[str], protected: Collection[int]
+) -> Iterator[Finding]:
+    """Yield what does not fit; `names` are all services of the file, readable or not.
+
+    `protected` are the ports that no service may have, a disabled one neither.
+    """
     by_name = {service.name: service for service in services}
     for service in services:
         yield from _dependencies(service, by_name, names)
         yield from _own_ports(service)
+        yield from _protected_ports(service, protected)
     yield from _shared_ports(services)
     edges = {s.name: [d.on for d in s.depends_on if d.on in by_name] for s in services}
     # A service that waits for itself was told so already.
@@ -74,6 +80,15 @@ def _own_ports(service: ServiceSpec) -> Iterator[Finding]:
             where = ("services", service.name, "ports", index)
             message = f"port {port} is held by the supervisor as socket {held[port]}"
             yield Finding(where, message, "list it in ports or in sockets, not in both")
+
+
+def _protected_ports(service: ServiceSpec, protected: Collection[int]) -> Iterator[Finding]:
+    for port in service.all_ports():
+        if port in protected:
+            path = ("services", service.name, *_port_path(service, port))
+            message = f"port {port} is in protected_ports: it belongs to another program"
+            hint = "give the service another port, or take this one out of protected_ports"
+            yield Finding(path, message, hint)
 
 
 def _shared_ports(services: Sequence[ServiceSpec]) -> Iterator[Finding]:

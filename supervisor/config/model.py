@@ -29,17 +29,30 @@ from supervisor.config.fields import (
 )
 from supervisor.config.probe_model import DAY, Probes
 from supervisor.config.quantities import SpellingError, parse_endpoint
-from supervisor.config.shapes import VARIABLE, Command, Environment, Keys, Name, Path, Paths
+from supervisor.config.shapes import (
+    ACCOUNT,
+    VARIABLE,
+    Command,
+    Environment,
+    Keys,
+    Name,
+    Path,
+    Paths,
+    Umask,
+)
 from supervisor.core import spec
 
 YEAR = 366 * DAY
 MAX_SERVICES = 1000
+PORT = Integer(1, 65535)
 
 _LOGS = spec.LogSpec()
+_LIMITS = spec.Limits()
 _STOP = spec.StopSpec()
 _RESTART = spec.RestartSpec()
 _BACKOFF = spec.Backoff()
 _GIVE_UP = spec.GiveUp()
+_SERVICE = spec.ServiceSpec("", (), "")
 
 
 def as_dependencies(value: object) -> object:
@@ -189,6 +202,31 @@ class Logs(Keys):
     )
 
 
+class Limits(Keys):
+    """What a service may use. What is not given is not limited."""
+
+    memory: Annotated[int, Size(2**20, 2**50)] | None = Field(
+        default=_LIMITS.memory,
+        description="Memory of all its processes together; with more, it is restarted. Where"
+        " cgroup v2 gives us its memory controller, the kernel ends it at 10 % more.",
+    )
+    open_files: Annotated[int, Integer(16, 2**30)] | None = Field(
+        default=_LIMITS.open_files,
+        description="Files and sockets that each process may have open (ulimit -n).",
+    )
+    processes: Annotated[int, Integer(1, 2**22)] | None = Field(
+        default=_LIMITS.processes,
+        description="Processes and threads that it may have. Where cgroup v2 does not give us its"
+        " pids controller (never on macOS), the system counts all that the user has, not this"
+        " service's alone, and holds root to nothing (ulimit -u).",
+    )
+    nice: Annotated[int, Integer(-20, 19)] = Field(
+        default=_LIMITS.nice,
+        description="-20 (served first) to 19 (last); below 0 only as root. Default: as the"
+        " supervisor, mostly 0.",
+    )
+
+
 class Dependency(Keys):
     """What another service must have reached first."""
 
@@ -232,6 +270,16 @@ class Defaults(Keys):
     restart: Restart = Field(default_factory=Restart, description="When it is restarted.")
     stop: Stop = Field(default_factory=Stop, description="How it is asked to end.")
     logs: Logs = Field(default_factory=Logs, description="How its output is kept.")
+    limits: Limits = Field(default_factory=Limits, description="What it may use.")
+    umask: Annotated[int, Umask()] = Field(
+        default=_SERVICE.umask,
+        description='Permissions that files it makes lack, octal, in quotes. Default "022".',
+    )
+    user: Annotated[str, ACCOUNT] | None = Field(
+        default=_SERVICE.user,
+        description="Account that it runs as, if root runs the supervisor. Default: the"
+        " supervisor's own.",
+    )
 
 
 class Service(Defaults):
@@ -244,7 +292,7 @@ class Service(Defaults):
     enabled: Annotated[bool, Boolean()] = Field(
         default=True, description="Whether `up` starts it. Default true."
     )
-    ports: list[Annotated[int, Integer(1, 65535)]] = Field(
+    ports: list[Annotated[int, PORT]] = Field(
         default_factory=list, description="TCP ports that the service opens itself."
     )
     sockets: dict[Name, Annotated[tuple[tuple[str, int], ...], Endpoint()]] = Field(
@@ -278,6 +326,11 @@ class Fleet(Keys):
     )
     logs_dir: Path = Field(
         default="logs", description="Folder of logs and PID files. Default logs."
+    )
+    protected_ports: list[Annotated[int, PORT]] = Field(
+        default_factory=list,
+        description="TCP ports of other programs: no service here may have one, and whoever"
+        " listens there is left alone.",
     )
     start_limit: Annotated[int, Integer(1, MAX_SERVICES)] = Field(
         default=spec.FleetSpec("", "", "", "").start_limit,

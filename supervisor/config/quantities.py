@@ -12,6 +12,8 @@ _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
 DURATION_PATTERN = r"(?:[0-9]{1,12}(?:\.[0-9]{1,9})?(?:h|ms|m|s))+"
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
+UMASK_PATTERN = r"0{1,2}[0-7]{2}"
+
 SIZE_PATTERN = r"[0-9]{1,15}(?:\.[0-9]{1,6})?(?:B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)"
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([A-Za-z]+)")
 # IEC 80000-13: KiB is 1024 bytes; SI: kB is 1000.
@@ -74,6 +76,22 @@ def parse_size(text: str) -> int:
         )
         raise SpellingError(f"{text!r} has no known unit", which)
     return int(float(number) * _BYTES[unit]) if "." in number else int(number) * _BYTES[unit]
+
+
+def parse_umask(text: str) -> int:
+    """Return the permissions that are taken from new files: three octal digits, `027`."""
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise SpellingError(
+            f"{text!r} is not a umask", 'write three octal digits in quotes, like "022" or "027"'
+        )
+    mask = int(text, 8)
+    if mask & 0o700:
+        meant = f"{0o777 & ~mask:03o}"
+        raise SpellingError(
+            f"{text!r} takes permissions from the service itself",
+            f'a umask says what is taken away: for files of mode {text[-3:]} write "{meant}"',
+        )
+    return mask
 
 
 def parse_signal(text: str) -> int:

@@ -43,6 +43,7 @@ def fleet_spec(
         state_dir=os.path.join(folders.root, STATE_DIR),
         logs_dir=folders.absolute(logs_dir),
         services=services,
+        protected_ports=tuple(dict.fromkeys(read.protected_ports)) if read else (),
         start_limit=read.start_limit if read else default,
     )
 
@@ -76,7 +77,7 @@ def service_spec(
         startup=probes.get(spec.ProbeKind.STARTUP),
         readiness=probes.get(spec.ProbeKind.READINESS),
         liveness=probes.get(spec.ProbeKind.LIVENESS),
-        restart=_restart_spec(read.restart),
+        restart=_restart_spec(read.restart, (*path, "restart"), findings),
         stop=spec.StopSpec(signal=read.stop.signal, timeout=read.stop.timeout),
         depends_on=tuple(
             spec.Dependency(on=on, condition=dependency.condition)
@@ -85,11 +86,24 @@ def service_spec(
         logs=spec.LogSpec(
             max_size=read.logs.max_size, keep=read.logs.keep, compress=read.logs.compress
         ),
+        limits=spec.Limits(
+            memory=read.limits.memory,
+            open_files=read.limits.open_files,
+            processes=read.limits.processes,
+            nice=read.limits.nice,
+        ),
+        umask=read.umask,
+        user=read.user,
     )
 
 
-def _restart_spec(read: model.Restart) -> spec.RestartSpec:
+def _restart_spec(read: model.Restart, path: Path, findings: list[Finding]) -> spec.RestartSpec:
     backoff, give_up = read.backoff, read.give_up
+    if backoff.first == 0 and give_up is None and read.policy != "never":
+        # 0 times any factor is 0.
+        message = "with give_up: false, one that fails at once is restarted without pause for ever"
+        hint = "write first: 200ms, or give_up: {after: 5, within: 60s}"
+        findings.append(Finding((*path, "backoff", "first"), message, hint))
     return spec.RestartSpec(
         policy=read.policy,
         backoff=spec.Backoff(backoff.first, backoff.factor, backoff.max, backoff.jitter),

@@ -42,6 +42,7 @@ SCALARS = st.one_of(
             "$$",
             "5s",
             "1MiB",
+            "022",
             "TERM",
             "always",
             "localhost:80",

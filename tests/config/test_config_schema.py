@@ -104,8 +104,12 @@ S = "version: 1\nservices:\n  a: "
         S + "{command: [x], depends_on: [b]}\n  b: {command: [y]}",
         "version: 1\ndefaults: {stop: {timeout: 3s}}\nservices: {}\n",
         "version: 1\nstart_limit: 3\nlogs_dir: x\nservices: {}\n",
+        S + "{command: [x], limits: {memory: 4GiB, open_files: 99, processes: 9, nice: -3}}",
+        S + '{command: [x], limits: {}, umask: "027", user: _www}',
+        S + '{command: [x], umask: "${M:-022}", user: "${U:-me}"}',
+        'version: 1\nprotected_ports: [4000, "${P:-1}"]\nservices: {}\n',
     ],
-    ids=range(20),
+    ids=range(24),
 )
 def test_both_accept(text: str) -> None:
     VALIDATOR.validate(yaml.safe_load(text))
@@ -162,9 +166,20 @@ def test_both_accept(text: str) -> None:
         S + "{command: [x], ports: [1], probes: {liveness: {http: {json: x}}}}",
         S + "{command: [x], probes: {transaction: {tcp: {}}}}",
         S + "{command: [x], remedies: []}",
+        S + "{command: [x], umask: 022}",
+        S + "{command: [x], umask: 22}",
+        S + '{command: [x], umask: "755"}',
+        S + "{command: [x], user: 1000}",
+        S + '{command: [x], user: "1000"}',
+        S + "{command: [x], limits: {memory: 4}}",
+        S + "{command: [x], limits: {open_files: 1}}",
+        S + "{command: [x], limits: {nice: 20}}",
+        S + "{command: [x], limits: {cpu: 1}}",
+        "version: 1\nprotected_ports: 4000\nservices: {}\n",
+        "version: 1\nprotected_ports: [0]\nservices: {}\n",
         S + "{command: [x], ports: [1], probes: {liveness: {http: {status: []}}}}",
     ],
-    ids=range(48),
+    ids=range(59),
 )
 def test_both_refuse(text: str) -> None:
     assert (_accepted_by_schema(text), _accepted_by_validator(text)) == (False, False)

@@ -81,6 +81,9 @@ def test_every_key_of_a_service() -> None:
       backoff: {{first: 1s, factor: 1.5, max: 1m30s, jitter: 0}}
     stop: {{signal: sigint, timeout: 1.5s}}
     depends_on: {{}}
+    limits: {{memory: 4GiB, open_files: 4096, processes: 200, nice: -5}}
+    umask: "027"
+    user: _www
     logs: {{max_size: 1.5MiB, keep: 0, compress: False}}
     probes:
       startup:
@@ -108,10 +111,43 @@ def test_every_key_of_a_service() -> None:
         restart=spec.RestartSpec("on-failure", spec.Backoff(1.0, 1.5, 90.0, 0.0), None, 0.0),
         stop=spec.StopSpec(int(signal.SIGINT), 1.5),
         logs=spec.LogSpec(1536 * 1024, 0, compress=False),
+        limits=spec.Limits(4 * 1024**3, 4096, 200, -5),
+        umask=0o027,
+        user="_www",
         startup=spec.ProbeSpec(spec.ExecCheck(("check", "it now")), 0.5, 60.0, 3, 2, 5400.0),
         readiness=spec.ProbeSpec(spec.TcpCheck("::1", 3001), failures=9, successes=4),
         liveness=spec.ProbeSpec(spec.TcpCheck("127.0.0.1", 5), failures=7),
     )
+
+
+@pytest.mark.parametrize(
+    ("yaml", "bits"),
+    [('"022"', 0o22), ("'0077'", 0o77), ('"000"', 0), ('"${MASK:-007}"', 0o7), ('"0${TWO}"', 0o27)],
+)
+def test_umasks_are_octal(yaml: str, bits: int) -> None:
+    assert _service(f"{{command: [x], umask: {yaml}}}", TWO="27").umask == bits
+
+
+def test_limits_of_defaults_and_service_are_merged_key_by_key() -> None:
+    text = b"""version: 1
+protected_ports: [4000, 5432, 4000, "${DB:-3306}"]
+defaults: {limits: {memory: 1GiB, nice: 5}, umask: "077", user: me}
+services:
+  a: {command: [x], limits: {nice: 0, processes: 9}}
+"""
+    fleet = compile_bytes(text, "/f.yaml", {})
+    (a,) = fleet.services
+    assert (a.limits, a.umask, a.user) == (spec.Limits(1024**3, None, 9, 0), 0o77, "me")
+    assert fleet.protected_ports == (4000, 5432, 3306)
+
+
+def test_a_probe_may_ask_at_a_protected_port() -> None:
+    text = b"""version: 1
+protected_ports: [4000]
+services:
+  a: {command: [x], probes: {liveness: {tcp: {port: 4000}}}}
+"""
+    assert compile_bytes(text, "/f.yaml", {}).protected_ports == (4000,)
 
 
 def test_a_startup_probe_always_has_a_bound() -> None:
