@@ -15,7 +15,7 @@ from supervisor.core import graph
 from supervisor.core.events import Event, Restart, Stop
 from supervisor.core.spec import FleetSpec, ServiceSpec
 from supervisor.core.turn import Fleet, Turn, Work, shaped
-from supervisor.core.unit import Failed, Goal, Past, Unit
+from supervisor.core.unit import Failed, Goal, Past, Unit, Waiting
 
 
 def assemble(spec: FleetSpec, now: float, past: Mapping[str, Past] | None = None) -> Fleet:
@@ -133,12 +133,13 @@ def reload(
         elif one.enabled < before[name].enabled:
             work.rolls.pop(name, None)
             work.held_back[name] = Stop(f"{why}: it is disabled in the configuration")
-        elif unit.run() is not None and name in restarting and unit.goal is Goal.UP:
+        elif name in restarting and unit.goal is Goal.UP:
             if rolling:
                 work.rolls[name] = why
             else:
                 work.held_back[name] = Restart(why)
-        elif isinstance(unit.phase, Failed) and unit.goal is Goal.UP and before[name] != one:
+        elif isinstance(unit.phase, Failed | Waiting) and before[name] != one:
+            # It may have been mended by this.
             starting.add(name)
     work.start(starting, why)
     return work.settle()

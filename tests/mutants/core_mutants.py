@@ -27,6 +27,8 @@ QUICK: Final = (
     "test_health.py",
     "test_restart_policy.py",
     "test_fleet_order.py",
+    "test_fleet_rolling.py",
+    "test_fleet_reload.py",
 )
 SECONDS: Final = 20
 """A mutant that makes the tests run for longer than this counts as noticed: it loops."""
@@ -60,7 +62,7 @@ STEP: Final = (
     ("                unit = _proven(unit, phase.health, now)", "                pass"),
     ("            unit = _proven(unit, health, now)", "            pass"),
     ("case Waiting(until=until) if now >= until", "case Waiting(until=until) if now > until"),
-    ('Failed(), f"not wholly stopped', 'Stopped(), f"not wholly stopped'),
+    ("failed = Failed(left=phase.run)", "failed = Stopped()"),
     ("Blocked) or unit.reason == why", "Blocked)"),
     ("if health.started and not phase.health.started:", "if False:"),
 )
@@ -92,19 +94,46 @@ RESTART: Final = (
     ('if spec.policy == "never":', "if False:"),
     ("return Record()", "return Record(0, record.recent)"),
 )
-FLEET: Final = (
+TURN: Final = (
     ("starting >= self.fleet.start_limit", "starting > self.fleet.start_limit"),
     ("starting += 1", "pass"),
     ("at is not None and at <= now", "at is not None and at < now"),
     ("pending.extend(self.fleet.dependents.get(other, ()))", "pass"),
     ("if isinstance(unit.phase, Spawning):", "if False:"),
-    ("if isinstance(work.held_back.get(name), Stop):", "if name in work.held_back:"),
+    ("if isinstance(self.held_back.get(name), Stop):", "if name in self.held_back:"),
     ("if why != self.units[name].reason:", "if True:"),
     ("if name not in asked and isinstance(", "if isinstance("),
-    ("if name not in asked and isinstance(work.units[name].phase, Completed)", "if False"),
+    ("if name not in asked and isinstance(self.units[name].phase, Completed)", "if False"),
     ("Condition.READY and health.ready", "Condition.READY"),
     ("if name in self.held_back:\n            return unit", "if False:\n            return unit"),
-    ("Stopping | Clearing)", "Stopping)"),
+    ("outgoing or isinstance(unit.phase, Stopping | Clearing)", "isinstance(unit.phase, Stopping)"),
+    ("run is not None and run == other.unit.run():", "False:"),
+    ("if other is not None and other.incoming and not isinstance(unit.phase, Running):", "if 0:"),
+    ("            unit = replace(unit, goal=Goal.DOWN)\n", "            pass\n"),
+    ("elif unit.ready():\n            self._swap", "elif True:\n            self._swap"),
+    ("effect.topic is Topic.STOPPED", "False"),
+    ("self.units[name] = replace(old, last_run=unit.last_run)", "pass"),
+    ("self._starting() < self.fleet.start_limit", "True"),
+    ("if not (unit.ready() and can_overlap(unit.spec)):", "if not can_overlap(unit.spec):"),
+    ("if not (unit.ready() and can_overlap(unit.spec)):", "if not unit.ready():"),
+    ("name not in self.overlaps and self._starting()", "self._starting()"),
+    ("            unit = self._step(name, other.unit, Stop(event.why))\n", "            return\n"),
+    ("fleet = shaped(fleet) if left else fleet", "pass"),
+    ("            if name in self.leaving:\n                continue\n", ""),
+    ("restarts=old.restarts, record=old.record", "restarts=old.restarts"),
+)  # fmt: skip
+
+FLEET: Final = (
+    ("if name not in fleet.leaving:", "if True:"),
+    ("if name not in fleet.leaving and not isinstance(", "if not isinstance("),
+    ("if name not in added and before[name] != one:", "if False:"),
+    ("if name in added:\n            continue\n", "if name in added:\n            raise\n"),
+    ("fleet.leaving or one.enabled > before[name].enabled:", "fleet.leaving:"),
+    ("name in restarting and unit.goal", "unit.goal"),
+    ("Failed | Waiting) and before[name] != one", "Failed) and before[name] != one"),
+    ("            if rolling:", "            if False:"),
+    ("Failed | Waiting) and before[name] != one", "Failed | Waiting)"),
+    ("starting = {name for name in added if wanted[name].enabled}", "starting = set(added)"),
 )  # fmt: skip
 
 MUTANTS: Final = tuple(
@@ -113,6 +142,7 @@ MUTANTS: Final = tuple(
         ("step", STEP),
         ("health", HEALTH),
         ("restart", RESTART),
+        ("turn", TURN),
         ("fleet", FLEET),
     )
     for right, wrong in pairs
