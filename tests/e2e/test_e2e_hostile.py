@@ -156,7 +156,7 @@ def test_when_its_leader_dies_the_rest_is_ended_and_it_begins_anew(
     old = complete(system)
     seq = system.seq()
     os.kill(system.service("a")["pid"], signal.SIGKILL)
-    system.event("started", "a", after=seq)
+    system.event("started", "a", after=seq, within=10 * TIMEOUT)
     assert [p.pid for p in old if lives(p)] == []
     complete(system, times=2)
     assert system.service("a")["run"] == 2
@@ -174,7 +174,7 @@ def test_when_its_leader_dies_unwatched_the_next_daemon_ends_the_rest(
     system.kill_daemon()
     leader.kill()
     eventually("it is gone", lambda: not lives(leader))
-    system.ctl("up")
+    system.ctl("up", "--timeout", f"{10 * TIMEOUT:g}s")
     assert [p.pid for p in old if lives(p)] == []
     complete(system, times=2)
     assert system.service("a")["run"] == 2
