@@ -16,11 +16,13 @@ from supervisor.core.effects import Note, Topic
 from supervisor.core.events import Event, Exit, Exited, ProbeResult, RunId
 from supervisor.core.spec import HttpCheck, ProbeKind, ProbeSpec, ServiceSpec, TcpCheck
 from supervisor.core.unit import Completed, Failed, Goal, Running, Spawning, Unit, Waiting
+from supervisor.enrolment import Enrolment
 from supervisor.journal import Journal
 from supervisor.launcher import Launcher
 from supervisor.ledger import Ledger, Record
 from supervisor.output import Output, OutputError
 from supervisor.posix import tree as trees
+from supervisor.posix.account import AccountError, environment_for
 from supervisor.posix.environment import (
     Marker,
     environment_of,
@@ -65,6 +67,10 @@ class Machine:
         self.launcher = Launcher()
         self.runs = Runs(logs_dir, lambda: output.pids | self.launcher.pids)
         self.sockets = HeldSockets(output)
+        self.enrolment = Enrolment(self.fleet, self._complain)
+
+    def _complain(self, text: str) -> None:
+        self._journal.append("", "trouble", text)
 
     # What the reaper tells -------------------------------------------------------------------
 
@@ -91,6 +97,8 @@ class Machine:
             raise SpawnError(str(error), retry=True) from None
         sockets = self.sockets.listening(spec)
         own = private(spec) if beside else Private()
+        limits = spec.limits
+        group = self.enrolment.before_start(spec.name, run, limits)
         try:
             command = Command(
                 argv=spec.command,
@@ -98,17 +106,29 @@ class Machine:
                 cwd=spec.cwd,
                 output_fd=output,
                 sockets=(*sockets, *((name, each.fileno()) for name, each in own.sockets)),
+                umask=spec.umask,
+                open_files=limits.open_files,
+                processes=None if group and group.bounds_processes else limits.processes,
+                nice=limits.nice,
+                user=spec.user,
+                cgroup=None if group is None else group.path,
             )
             self._intend(spec.name, run, beside=beside)
             # Before the spawn, so that it stands above all that the run prints.
             self._output.mark(spec.name, f"run {run} begins")
             pid = spawn(command)
+        except SpawnError:
+            if group is not None:
+                group.remove()
+            raise
         finally:
             own.close()
         leader = identify(pid)
         assert leader is not None, "an unreaped child has a row in the process table"  # noqa: S101
         tree = Tree(Marker(self.fleet, spec.name, run), leader, ours=True)
-        self.keep(LiveRun(spec, run, tree, private=own))
+        live = LiveRun(spec, run, tree, private=own, group=group)
+        self.keep(live)
+        self.enrolment.after_start(live)
         self._record_spawned(spec.name, pid, leader.started, beside=beside)
         return pid
 
@@ -123,6 +143,8 @@ class Machine:
         """See `Host.kill`."""
         live = self.runs.get(name, run)
         if live is not None:
+            if live.group is not None:
+                live.group.kill()
             trees.kill_round(lambda: self.runs.members(live), freeze=True)
 
     def clear(
@@ -161,7 +183,11 @@ class Machine:
                 await asyncio.sleep(min(pause, max(0.0, deadline - time.monotonic())))
                 pause = min(2 * pause, 0.1)
         return await trees.clear(
-            live.tree, known=lambda: self.runs.known(live), seen=live.seen, within=KILL_TIMEOUT
+            live.tree,
+            known=lambda: self.runs.known(live),
+            seen=live.seen,
+            group=live.group,
+            within=KILL_TIMEOUT,
         )
 
     async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
@@ -245,8 +271,12 @@ class Machine:
                 files.update(read_env_file(path))
         except ConfigError as error:
             raise SpawnError(str(error), retry=True) from None
+        try:
+            inherited = environment_for(spec.user, self._environ, keep=spec.inherit_env)
+        except AccountError as error:
+            raise SpawnError(str(error), retry=False) from None
         return service_environment(
-            spec, inherited=self._environ, files=files, run=run, fleet=self.fleet
+            spec, inherited=inherited, files=files, run=run, fleet=self.fleet
         )
 
     def running_environment(self, live: LiveRun, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -266,6 +296,7 @@ class Machine:
         for live in self.runs:
             if live.watch is not None:
                 live.watch.cancel()
+        self.enrolment.close()
         self.sockets.close()
 
     # Inside ----------------------------------------------------------------------------------

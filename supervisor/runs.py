@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from supervisor.core.events import RunId
 from supervisor.core.spec import ServiceSpec
 from supervisor.posix import tree as trees
+from supervisor.posix.cgroup import Group
 from supervisor.posix.identity import ProcessIdentity
 from supervisor.posix.pidfile import PidFile
 from supervisor.posix.rows import Row
@@ -27,6 +29,10 @@ class LiveRun:
     watch: ExitWatch | None = None
     """Only of an adopted run: our own children are reaped."""
     private: Private = field(default_factory=Private)
+    group: Group | None = None
+    """Its control group, where the system has such."""
+    gone: bool = False
+    """Nothing of it is left, and it is forgotten."""
     seen: tuple[Row, ...] = ()
     """What was below the leader when it was asked to end: the only proof that a process is of
     this run if it has left the session and wiped its environment since."""
@@ -40,7 +46,7 @@ class LiveRun:
 class Runs:
     """All of them, and their PID files."""
 
-    def __init__(self, logs_dir: str, others: Callable[[], set[int]]) -> None:
+    def __init__(self, logs_dir: str, others: Callable[[], AbstractSet[int]]) -> None:
         self._logs_dir = logs_dir
         self._others = others
         self._runs: dict[tuple[str, RunId], LiveRun] = {}
@@ -59,6 +65,9 @@ class Runs:
     def drop(self, name: str, run: RunId) -> None:
         """Forget a run of which nothing is left."""
         live = self._runs.pop((name, run))
+        live.gone = True
+        if live.group is not None:
+            live.group.remove()
         if self._by_pid.get(live.leader.pid) == (name, run):
             del self._by_pid[live.leader.pid]
         if live.watch is not None:
@@ -81,7 +90,7 @@ class Runs:
 
     def members(self, live: LiveRun) -> tuple[Row, ...]:
         """Return all that lives of a run."""
-        return trees.survivors(live.tree, known=self.known(live), seen=live.seen)
+        return trees.survivors(live.tree, known=self.known(live), seen=live.seen, group=live.group)
 
     def known(self, live: LiveRun) -> set[int]:
         """Return every process that this daemon started and that is not of this run."""

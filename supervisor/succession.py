@@ -26,6 +26,7 @@ from supervisor.posix.environment import Marker
 from supervisor.posix.identity import (
     ProcessIdentity,
     boot_id,
+    identify,
     is_alive,
     is_child,
     started_monotonic,
@@ -85,11 +86,13 @@ class Succession:
         if not ours and not is_alive(leader):
             return None
         name, run = spec.name, RunId(record.run)
-        live = LiveRun(spec, run, Tree(Marker(self.machine.fleet, name, run), leader, ours))
+        tree = Tree(Marker(self.machine.fleet, name, run), leader, ours)
+        live = LiveRun(spec, run, tree, group=self.machine.enrolment.find(name, run))
         if not ours:
             loop = asyncio.get_running_loop()
             live.watch = watch_exit(leader, lambda e: self.post(name, Exited(run, e)), loop)
         self.machine.keep(live)
+        self.machine.enrolment.after_start(live)
         try:
             self.output.open(name, spec.logs)
         except OutputError as error:
@@ -118,6 +121,13 @@ class Succession:
                 if record.boot == boot_id():
                     self.journal.append(record.unit, Topic.EXITED, text, RunId(record.run))
         found = trees.find_marked(self.machine.fleet)
+        kept = [(marker.unit, marker.run) for marker in adopted]
+        for (unit, number), group in self.machine.enrolment.left(kept).items():
+            # In the group of a run of ours, marked or not: a wiped environment proves nothing.
+            marker = Marker(self.machine.fleet, unit, number)
+            oldest = min(filter(None, map(identify, group.pids())), key=_age, default=None)
+            if oldest is not None:
+                found.setdefault(marker, oldest)
         rest = [(marker, leader) for marker, leader in found.items() if marker not in adopted]
         await asyncio.gather(*(self._end(marker, leader, by_name) for marker, leader in rest))
         for record in self.ledger.records():
@@ -129,7 +139,8 @@ class Succession:
     ) -> None:
         spec = specs.get(marker.unit) or ServiceSpec(marker.unit, (), "/")
         run = RunId(marker.run)
-        live = LiveRun(spec, run, Tree(marker, leader, ours=False))
+        group = self.machine.enrolment.find(marker.unit, marker.run)
+        live = LiveRun(spec, run, Tree(marker, leader, ours=False), group=group)
         left = await self.machine.end_rest(live, GRACE)
         if left:
             text = f"could not be ended: {'; '.join(left)}"
@@ -144,6 +155,10 @@ class Succession:
         if record.intended:
             return trees.find_leader(Marker(self.machine.fleet, record.unit, record.run))
         return None
+
+
+def _age(process: ProcessIdentity) -> tuple[int, int]:
+    return process.started, process.pid
 
 
 def _past(record: Record) -> Past:

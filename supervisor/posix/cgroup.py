@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from supervisor.core.spec import Limits
+from supervisor.posix.identity import ProcessIdentity, identify, is_alive
 
 _MARGIN: Final = 10
 """Percent by which memory.max is above the limit: the daemon replaces a run that is over its
@@ -138,6 +139,18 @@ class Cgroups:
                 group.remove()
                 raise CgroupError(f"the kernel refuses {value} in {path}: {refusal.strerror}")
         return group
+
+    def move(self, group: Group, process: ProcessIdentity) -> None:
+        """Move one living process, not its children, into a group. Waits 10 to 25 ms.
+
+        The kernel takes it by its number after that wait. Should the number be another's by then,
+        that one is moved on to where our children are born, and is no member of anything.
+        """
+        if not is_alive(process) or _write(f"{group.path}/cgroup.procs", str(process.pid)):
+            return
+        now = identify(process.pid)
+        if now is not None and now.started != process.started:
+            _write(f"{os.path.dirname(self._home)}/cgroup.procs", str(process.pid))
 
     def group(self, unit: str, run: int) -> Group | None:
         """Return the group of a run, of whichever daemon, or None if there is none."""

@@ -17,6 +17,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from supervisor.posix.cgroup import Group
 from supervisor.posix.environment import Marker, marker_of
 from supervisor.posix.identity import ProcessIdentity, identify
 from supervisor.posix.rows import Row, with_descendants
@@ -92,22 +93,37 @@ def descendants(pid: int) -> tuple[Row, ...]:
 
 
 def survivors(
-    tree: Tree, *, known: AbstractSet[int], seen: Collection[Row] = ()
+    tree: Tree,
+    *,
+    known: AbstractSet[int],
+    seen: Collection[Row] = (),
+    group: Group | None = None,
 ) -> tuple[Row, ...]:
     """Return what lives of a run's tree, its leader included.
 
     `known` are all pids that the daemon started and that are not of this run: other leaders, and
-    its own sink. `seen` is what descendants() told while the leader lived. Costs some
-    microseconds where the leader is reaped and left nothing.
+    its own sink. `seen` is what descendants() told while the leader lived. `group` is the run's
+    control group, if it has one. Costs some microseconds where the leader is reaped and left
+    nothing.
     """
     if tree.leader.boot != system.boot_id():
         return ()
     strays = _strays(tree, known)
-    if strays is not None and not strays and _group_is_gone(tree.leader.pid):
+    inside = _inside(group)
+    if strays is not None and not strays and not inside and _group_is_gone(tree.leader.pid):
         return ()
-    # Whatever lives of a watched run is a child of ours or below one.
-    table = system.read_table(usage=False) if strays is None else system.read_trees(strays)
-    return _members_now(table, tree, known=known, seen=seen, orphans_are_ours=strays is not None)
+    # Whatever lives of a watched run is a child of ours, or below one, or in its control group.
+    some = None if strays is None else strays | inside
+    table = system.read_table(usage=False) if some is None else system.read_trees(some)
+    # One that was there before and after its row was read is the one of that row.
+    grouped = [table[pid] for pid in inside & _inside(group) if pid in table]
+    return _members_now(
+        table, tree, known=known, seen=(*seen, *grouped), orphans_are_ours=strays is not None
+    )
+
+
+def _inside(group: Group | None) -> frozenset[int]:
+    return frozenset() if group is None else group.pids()
 
 
 def find_leader(marker: Marker) -> ProcessIdentity | None:
@@ -244,6 +260,7 @@ async def clear(
     *,
     known: Callable[[], AbstractSet[int]],
     seen: Collection[Row] = (),
+    group: Group | None = None,
     within: float,
 ) -> tuple[str, ...]:
     """Kill what is left of a run until nothing is, or `within` seconds have gone.
@@ -255,12 +272,14 @@ async def clear(
     deadline = loop.time() + within
 
     def find() -> tuple[Row, ...]:
-        return survivors(tree, known=known(), seen=seen)
+        return survivors(tree, known=known(), seen=seen, group=group)
 
     pause = _FIRST_PAUSE
     again = False
     quiet = 0
     while True:
+        if group is not None:
+            group.kill()
         if again:
             pounce(tree, known=known(), seen=seen)
         if kill_round(find, freeze=again and _strays(tree, known()) is None):
