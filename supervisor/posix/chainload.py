@@ -9,6 +9,7 @@ Only modules that are there without a look at the disk, or this would take twice
 
 import _signal  # type: ignore[import-not-found]  # `signal` takes another 2 ms for its enums
 import contextlib
+import errno
 import os
 import sys
 from typing import NoReturn
@@ -90,6 +91,10 @@ def main(words: list[str]) -> NoReturn:
         os.execve(file, argv, environment)  # noqa: S606
     except OSError as error:
         who = f" as user {told['user']}" if "user" in told else ""
+        if error.errno == errno.EAGAIN and "RLIMIT_NPROC" in told:
+            # execve(2): how Linux says that setuid(2) went over the limit.
+            most = told["RLIMIT_NPROC"]
+            error.strerror = f"{told.get('user', 'this user')} has more than {most} processes"
         fail(f"cannot execute {file}{who}", error)
 
 
