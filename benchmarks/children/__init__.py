@@ -1,0 +1,1 @@
+"""Programs that the measurements start: the services, the keeper and the bare loop."""

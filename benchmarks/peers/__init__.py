@@ -1,0 +1,1 @@
+"""How each supervisor is configured, started, asked and stopped."""
