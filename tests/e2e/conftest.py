@@ -34,10 +34,11 @@ SLEEPER = ["sleep", "1000"]
 
 
 class System:
-    """One root folder, its YAML and its daemon."""
+    """One root folder, its YAML and its daemon; `code` is the checkout that is installed."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, code: Path = CHECKOUT) -> None:
         self.root = root
+        self.code = code
         self.state_dir = root / ".atlas"
         self.config = root / "services.yaml"
 
@@ -52,7 +53,7 @@ class System:
         """Run atlasctl; `check` is the exit code that it must have, or None."""
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.cli", "-c", str(self.config), *arguments],
-            cwd=CHECKOUT,
+            cwd=self.code,
             env={**os.environ, **(env or {})},
             capture_output=True,
             text=True,

@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e.conftest import CHECKOUT, DEADLINE, System, eventually, free_port
 from tests.e2e.instances import Watch
+from tests.e2e.lines import assert_lines_are_whole, writer
 from tests.e2e.load import Clients, Ending, Outcome, closed_loop, speech
 
 ROUNDS = int(os.environ.get("ATLAS_CHAOS_ROUNDS", "100"))
@@ -25,7 +26,6 @@ VICTIMS = {"daemon": 3, "sink": 4, "both": 3, "tts": 5, "writer": 5}
 """How often each is chosen: a new daemon takes a second to be there, the others a fraction."""
 CLIENTS = 2
 FAST = {"backoff": {"first": "10ms", "factor": 1, "jitter": 0}, "give_up": False}
-WRITER = str(Path(__file__).parent / "children" / "writer.py")
 WORDS_SHOWN = 10
 
 
@@ -33,7 +33,6 @@ WORDS_SHOWN = 10
 def chaos(tmp_path: Path) -> Iterator[tuple[System, int]]:
     """A voice and a writer, both up."""
     system, port = System(tmp_path), free_port()
-    (tmp_path / "counts").mkdir()
     ready = {"http": {"path": "/health", "json": {"tts_ready": True}}, "every": "100ms"}
     system.write(
         {
@@ -44,11 +43,7 @@ def chaos(tmp_path: Path) -> Iterator[tuple[System, int]]:
                 "probes": {"readiness": ready},
                 "restart": FAST,
             },
-            "writer": {
-                "command": [sys.executable, "-I", "-S", WRITER, str(tmp_path / "counts")],
-                "restart": FAST,
-                "logs": {"max_size": "256KiB", "keep": 1000},
-            },
+            "writer": writer(system),
         }
     )
     system.ctl("up")
@@ -155,34 +150,3 @@ def assert_answers(clients: Clients, reaper: Reaper) -> None:
     print(f"kills of the voice: {[f'{a:.3f}' for a, _ in reaper.kills]}")
     assert not inexcusable, f"{len(inexcusable)} of {len(clients.outcomes)}: {shown}"
     assert clients.slowest() < DEADLINE
-
-
-def assert_lines_are_whole(system: System) -> None:
-    """Each run's lines stand in the log in order and once, as many as it has counted."""
-    system.ctl("stop", "writer")
-    counts = {
-        int(path.stem): int(path.read_text() or 0)
-        for path in (system.root / "counts").glob("*.count")
-    }
-    found: dict[int, int] = dict.fromkeys(counts, 0)
-    latest = 0
-    text = system.ctl("logs", "--all", "writer").stdout
-    for line in text.splitlines():
-        if line.startswith("--- atlasctl"):
-            continue
-        words = line.split(" ")
-        assert len(words) == 3, f"no line of the writer: {line!r}"
-        run, number = int(words[0]), int(words[1])
-        assert words[2] == "x" * (number * 7 % 97), f"a damaged line: {line!r}"
-        assert run >= latest, f"run {run} after run {latest}"
-        latest = run
-        assert number == found[run], f"run {run}: line {number} where {found[run]} was due"
-        found[run] += 1
-    archives = len(list((system.root / "logs").glob("writer.log.*")))
-    print(f"{sum(found.values())} lines of {len(found)} runs in {archives + 1} files")
-    short = {
-        run: (counts[run], found[run])
-        for run in counts
-        if not counts[run] <= found[run] <= counts[run] + 1
-    }
-    assert not short, f"run: (written, found in the log): {short}"

@@ -126,7 +126,7 @@ def test_a_grandchild_that_holds_stdout_delays_nothing_and_is_ended(system: Syst
     exited = system.event("exited", "a")
     assert "code 3" in exited["text"]
     assert system.service("a")["state"] == "failed"
-    left = [p for p in system.processes() if p.name() == "sleep"]
+    left = [p for p in system.processes() if "1000" in p.cmdline()]
     assert left == []
 
 
