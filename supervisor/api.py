@@ -5,16 +5,17 @@ import difflib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from supervisor import __version__
 from supervisor.config import codec
 from supervisor.control.messages import Accepted, ChangeMessage, FleetStatus, Plan, Reloading
 from supervisor.control.server import Reply, Request, Routes, Stream, problem
 from supervisor.core import graph
-from supervisor.core.plan import Change, ChangeKind, masked, plan
+from supervisor.core.plan import Change, ChangeKind, fingerprint, masked, plan
 from supervisor.core.spec import FleetSpec
 from supervisor.core.turn import can_overlap
+from supervisor.core.unit import Running
 from supervisor.journal import Entry, Journal
 from supervisor.machine import Machine
 from supervisor.output import Output
@@ -296,7 +297,23 @@ class Api:
             except SpawnError:
                 continue
             running[name] = self._machine.running_environment(live, wanted[name])
-        return plan(old, new, running, wanted)
+        return tuple(map(self._as_it_runs, plan(old, new, running, wanted)))
+
+    def _as_it_runs(self, change: Change) -> Change:
+        """Return the change as it is for a run that an earlier configuration has started."""
+        name = change.service
+        if change.kind not in (ChangeKind.NONE, ChangeKind.LIVE):
+            return change
+        unit = self._runtime.fleet.units[name]
+        overlap = self._runtime.fleet.overlaps.get(name)
+        if overlap is not None and overlap.incoming:
+            unit = overlap.unit
+        # What is on its way out is being replaced already.
+        live = self._machine.runs.get(name, unit.run() if isinstance(unit.phase, Running) else None)
+        if live is None or live.fingerprint in (0, fingerprint(unit.spec)):
+            return change
+        why = "its run was started with an earlier configuration"
+        return replace(change, kind=ChangeKind.RESTART, why=(*change.why, why))
 
     def _leaving(self) -> Reply | None:
         """Return the refusal of a command that would come too late."""

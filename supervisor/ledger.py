@@ -43,6 +43,8 @@ class Record:
     """A spawn was begun, and its outcome is not recorded."""
     started: bool = True
     """The run has passed its startup probe."""
+    fingerprint: int = 0
+    """Of the spec that the run was started with (`supervisor.core.plan`); 0: not known."""
     last_run: int = 0
     """The highest number that any run has had; 0 where it is that of `run`."""
     other_run: int = 0
@@ -172,6 +174,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "boot": (str,),
     "intended": (bool,),
     "started": (bool,),
+    "fingerprint": (int,),
     "last_run": (int,),
     "other_run": (int,),
     "other_pid": (int, type(None)),

@@ -14,6 +14,7 @@ from supervisor.config.dotenv import read_env_file
 from supervisor.config.problems import ConfigError
 from supervisor.core.effects import Note, Topic
 from supervisor.core.events import Event, Exit, Exited, ProbeResult, RunId
+from supervisor.core.plan import fingerprint
 from supervisor.core.spec import HttpCheck, ProbeKind, ProbeSpec, ServiceSpec, TcpCheck
 from supervisor.core.unit import Completed, Failed, Goal, Running, Spawning, Unit, Waiting
 from supervisor.enrolment import Enrolment
@@ -126,10 +127,10 @@ class Machine:
         leader = identify(pid)
         assert leader is not None, "an unreaped child has a row in the process table"  # noqa: S101
         tree = Tree(Marker(self.fleet, spec.name, run), leader, ours=True)
-        live = LiveRun(spec, run, tree, private=own, group=group)
+        live = LiveRun(spec, run, tree, fingerprint(spec), private=own, group=group)
         self.keep(live)
         self.enrolment.after_start(live)
-        self._record_spawned(spec.name, pid, leader.started, beside=beside)
+        self._record_spawned(live, beside=beside)
         return pid
 
     def signal(self, name: str, run: RunId, signal: int) -> None:
@@ -328,13 +329,16 @@ class Machine:
             )  # fmt: skip
         self._ledger.put(record)
 
-    def _record_spawned(self, name: str, pid: int, ticks: int, *, beside: bool) -> None:
-        old = self._ledger.record(name)
+    def _record_spawned(self, live: LiveRun, *, beside: bool) -> None:
+        pid, ticks = live.leader.pid, live.leader.started
+        old = self._ledger.record(live.spec.name)
         assert old is not None, "a spawn is intended first"  # noqa: S101
         if beside:
             self._ledger.put(replace(old, other_pid=pid, other_ticks=ticks))
         else:
-            self._ledger.put(replace(old, pid=pid, ticks=ticks, intended=False))
+            self._ledger.put(
+                replace(old, pid=pid, ticks=ticks, intended=False, fingerprint=live.fingerprint)
+            )
 
     def _record(self, unit: Unit, overlap: Unit | None) -> Record:
         """Return what a successor must know of a service."""
@@ -349,6 +353,7 @@ class Machine:
             ticks=0 if live is None else live.leader.started,
             boot=boot_id(),
             started=isinstance(phase, Running) and phase.health.started,
+            fingerprint=0 if live is None else live.fingerprint,
             last_run=max(unit.last_run, 0 if overlap is None else overlap.last_run),
             other_run=0 if other is None else other.run,
             other_pid=None if other is None else other.leader.pid,

@@ -26,6 +26,8 @@ class LiveRun:
     """As it was when the run started: a reload may have changed it since."""
     run: RunId
     tree: Tree
+    fingerprint: int = 0
+    """Of the spec that it was started with, were it by an earlier daemon; 0: not known."""
     watch: ExitWatch | None = None
     """Only of an adopted run: our own children are reaped."""
     private: Private = field(default_factory=Private)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from supervisor.core.effects import Topic
 from supervisor.core.events import Adopted, Event, Exited, RunId
+from supervisor.core.plan import fingerprint
 from supervisor.core.restart import Record as Failures
 from supervisor.core.spec import ServiceSpec
 from supervisor.core.unit import Completed, Failed, Past, Waiting
@@ -87,7 +88,11 @@ class Succession:
             return None
         name, run = spec.name, RunId(record.run)
         tree = Tree(Marker(self.machine.fleet, name, run), leader, ours)
-        live = LiveRun(spec, run, tree, group=self.machine.enrolment.find(name, run))
+        group = self.machine.enrolment.find(name, run)
+        live = LiveRun(spec, run, tree, record.fingerprint, group=group)
+        if record.fingerprint not in (0, fingerprint(spec)):
+            text = "it was started with another configuration; atlasctl reload would replace it"
+            self.journal.append(name, "stale", text, run)
         if not ours:
             loop = asyncio.get_running_loop()
             live.watch = watch_exit(leader, lambda e: self.post(name, Exited(run, e)), loop)

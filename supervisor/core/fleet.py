@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from supervisor.core import graph
 from supervisor.core.events import Event, Restart, Stop
 from supervisor.core.spec import FleetSpec, ServiceSpec
 from supervisor.core.turn import Fleet, Turn, Work, shaped

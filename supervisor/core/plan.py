@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Final
+from zlib import crc32
 
 from supervisor.core import masking
 from supervisor.core.differences import Differences
@@ -108,6 +109,16 @@ def plan(
             why = f"no longer in the configuration{ends}"
             changes.append(Change(name, ChangeKind.REMOVE, (why,)))
     return tuple(changes)
+
+
+def fingerprint(spec: ServiceSpec) -> int:
+    """Return a number that differs where a run of one spec would have to be replaced for another.
+
+    Never 0. It is written down with the run, so that a daemon which adopts it under an edited
+    configuration can tell: nobody else knows any more how it was started.
+    """
+    fixed = [value for name, value, _ in _pairs(spec, spec) if NEEDS_RESTART[name]]
+    return crc32(repr(fixed).encode()) or 1
 
 
 def masked(changes: tuple[Change, ...]) -> tuple[Change, ...]:
