@@ -227,9 +227,11 @@ def _wait_for(
     def judge(service: ServiceStatus, fleet: Mapping[str, ServiceStatus]) -> Progress:
         if verb == "stop":
             return progress_down(service)
-        first_run = first_runs.get(service["name"], 0)
+        name = service["name"]
+        first_run = first_runs.get(name, 0)
         if call.rolling:
-            return progress_roll(service, fleet, first_run)
+            old_pid = before[name]["pid"] if name in before else None
+            return progress_roll(service, fleet, first_run, old_pid)
         return progress_up(service, fleet, first_run)
 
     return wait(system.client(), names, judge, view, timeout=call.timeout, already=already)

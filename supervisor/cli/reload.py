@@ -23,7 +23,6 @@ from supervisor.cli.plan_table import change_lines, is_change, plan_summary, rel
 from supervisor.cli.services import (
     Progress,
     Reached,
-    first_runs_after_restart,
     is_up,
     progress_reload,
 )
@@ -112,7 +111,6 @@ def _follow(
 ) -> Outcome:
     kinds = {c["service"]: c["kind"] for c in applied["changes"] if is_change(c)}
     kinds = {name: kinds.get(name, "live") for name in (*applied["services"], *applied["also"])}
-    first_runs = first_runs_after_restart(before.values())
     already = [
         name
         for name, kind in kinds.items()
@@ -121,8 +119,8 @@ def _follow(
 
     def judge(service: ServiceStatus, fleet: Mapping[str, ServiceStatus]) -> Progress:
         name = service["name"]
-        first_run = first_runs.get(name, 0)
-        return progress_reload(kinds[name], service, fleet, first_run, rolling=call.rolling)
+        kind, earlier = kinds[name], before.get(name)
+        return progress_reload(kind, service, fleet, earlier, rolling=call.rolling)
 
     view = View(call.paint, "reload", quiet=call.json)
     outcome = wait(system.client(), kinds, judge, view, timeout=timeout, already=already)

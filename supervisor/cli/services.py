@@ -91,17 +91,24 @@ def progress_up(
 
 
 def progress_roll(
-    service: ServiceStatus, fleet: Mapping[str, ServiceStatus], first_run: int
+    service: ServiceStatus,
+    fleet: Mapping[str, ServiceStatus],
+    first_run: int,
+    old_pid: int | None,
 ) -> Progress:
     """Return how far a rolling restart is; it is over when the old run has ended too.
 
-    `first_run` is the earliest run that counts. A new run that does not become ready is given up,
-    and the old one stays in service: that is a failure in which everything looks well.
+    `old_pid` is that of the run to be replaced, None if there was none; `first_run` the earliest
+    run that counts. A new run that does not become ready is given up, and the old one stays in
+    service: a failure in which everything looks well.
     """
     if service["overlap"] is not None:
         return Underway()
-    if service["run"] < first_run and service["settled"] and is_up(service):
-        return Lost(f"its new run did not become ready, so run {service['run']} stays in service")
+    # The pid tells: `run` is the number of the latest attempt, of the one that failed as well.
+    if old_pid is not None and service["pid"] == old_pid:
+        if service["settled"] and is_up(service):
+            return Lost(f"its new run did not become ready, so pid {old_pid} stays in service")
+        return Underway()
     return progress_up(service, fleet, first_run)
 
 
@@ -109,22 +116,26 @@ def progress_reload(
     kind: str,
     service: ServiceStatus,
     fleet: Mapping[str, ServiceStatus],
-    first_run: int,
+    before: ServiceStatus | None,
     *,
     rolling: bool,
 ) -> Progress:
     """Return how far a service is on its way to what a new configuration says of it.
 
-    `kind` is that of its change. What is gone is awaited until the daemon has forgotten it.
+    `kind` is that of its change, `before` its state when that was asked for. What is gone is
+    awaited until the daemon has forgotten it.
     """
     if kind == "remove":
         return Lost(service["reason"]) if service["state"] == "failed" else Underway()
     if service["goal"] == "down":
         # Disabled now, new and disabled, or stopped by hand before: it need not come up.
         return progress_down(service)
-    if kind == "restart" and rolling:
-        return progress_roll(service, fleet, first_run)
-    return progress_up(service, fleet, first_run if kind == "restart" else 0)
+    if kind != "restart" or before is None:
+        return progress_up(service, fleet)
+    first_run = first_runs_after_restart([before])[service["name"]]
+    if rolling:
+        return progress_roll(service, fleet, first_run, before["pid"])
+    return progress_up(service, fleet, first_run)
 
 
 def second_run(service: ServiceStatus) -> str:

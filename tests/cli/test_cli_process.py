@@ -1,6 +1,7 @@
 """`atlasctl` as a process: signals, pipes, terminals, and what it leaves behind."""
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -17,7 +18,7 @@ from typing import IO
 import pytest
 
 from tests.cli.fake_daemon import FakeDaemon
-from tests.cli.fleets import down, journal, service
+from tests.cli.fleets import change, down, journal, service
 
 DEADLINE = 20.0
 CHECKOUT = Path(__file__).parents[2]
@@ -142,6 +143,18 @@ def test_ctrl_c_while_waiting_says_what_goes_on(root: Path, begin: Begin) -> Non
     )
 
 
+def test_ctrl_c_does_not_take_a_reload_back(root: Path, begin: Begin) -> None:
+    with FakeDaemon(root, [LOADING, service("stt")]) as fake:
+        fake.changes = [change("tts", "restart", "command: a → b"), change("stt")]
+        process = begin("reload", "--rolling")
+        until(process.stdout, "tts: loading")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE)
+        assert len(fake.specs) == 1
+    assert process.returncode == 130
+    assert err == b"atlasctl: interrupted: the reload goes on; see: atlasctl status\n"
+
+
 def test_watch_outlives_the_daemon_and_finds_the_next(root: Path, begin: Begin) -> None:
     process = begin("status", "--watch")
     until(process.stdout, "no supervisor runs for services.yaml; waiting for it")
@@ -210,6 +223,24 @@ def test_progress_on_a_terminal_is_drawn_over_and_then_taken_away(root: Path) ->
     last = pictures[-1].splitlines()
     assert drawn.count(": healthy after") == 30
     assert last == [] or "healthy after" in last[-1]
+
+
+def test_json_on_a_terminal_is_nothing_but_json(root: Path) -> None:
+    with FakeDaemon(root, [service("tts")]) as fake:
+        fake.changes = [change("tts", "restart", "command: a → b")]
+        fresh = service("tts", run=2, pid=5000)
+        fake.after = lambda: [[LOADING], [LOADING], [fresh]]
+        code, drawn = on_terminal(root, "reload", "--json")
+        assert (code, json.loads(drawn)["reached"]) == (0, True)
+        fake.after = list
+        code, drawn = on_terminal(root, "upgrade", "--json")
+        assert (code, json.loads(drawn)["upgrades"]) == (0, 1)
+
+
+def test_a_plan_has_colours_on_a_terminal(root: Path) -> None:
+    with FakeDaemon(root, [service("tts")]) as fake:
+        fake.changes = [change("tts", "restart", "command: a → b")]
+        assert "\x1b[33mrestart\x1b[0m" in on_terminal(root, "plan")[1]
 
 
 def test_a_log_cannot_command_the_terminal_but_may_have_colours(root: Path) -> None:

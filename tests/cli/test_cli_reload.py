@@ -345,10 +345,12 @@ def test_a_new_run_that_did_not_become_ready_is_a_failure(
 ) -> None:
     with FakeDaemon(root, UP) as fake:
         fake.changes = RESTART
-        fake.after = lambda: [[INCOMING, STT], [TTS, STT]]
+        # `run` counts the attempt that failed; the process is the old one.
+        still = service("tts", run=4)
+        fake.after = lambda: [[INCOMING, STT], [{**still, "settled": False}, STT], [still, STT]]
         code, out, err = ctl(*argv)
     assert code == 1
-    assert "its new run did not become ready, so run 3 stays in service" in out
+    assert "its new run did not become ready, so pid 4321 stays in service" in out
     assert "not as asked: tts; more: atlasctl why tts" in err
 
 

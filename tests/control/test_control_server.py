@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.control.client import ControlClient, ControlError
 from supervisor.control.server import (
     BindError,
     ControlServer,
@@ -109,7 +110,7 @@ def get(path: str, method: str = "GET") -> bytes:
             b"POST /echo HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
             400, "", id="bad chunk",
         ),
-        pytest.param(post("/echo", b" " * 1_100_000), 413, "over 1048576 bytes", id="large body"),
+        pytest.param(post("/echo", b" " * 17_000_000), 413, "over 16777216 bytes", id="large body"),
     ],
 )  # fmt: skip
 async def test_refusals(serve: Serving, request_: bytes, status: int, error: str) -> None:
@@ -121,6 +122,19 @@ async def test_refusals(serve: Serving, request_: bytes, status: int, error: str
     assert error in said["error"]
     assert said["hint"]
     assert served.errors == []
+
+
+async def test_a_client_is_told_that_its_body_is_too_large(serve: Serving, tmp_path: Path) -> None:
+    # More than the server takes before it closes: the rest cannot be sent, and is not missed.
+    configuration = "x" * 12_000_000
+    async with serve(ROUTES, limits=Limits(body=100_000)):
+        client = ControlClient(str(tmp_path), DEADLINE)
+        with pytest.raises(ControlError) as raised:
+            await asyncio.to_thread(client.post, "/echo", configuration)
+        small = await asyncio.to_thread(client.post, "/echo", "x" * 90_000)
+    assert raised.value.status == 413
+    assert raised.value.message == "the body is over 100000 bytes"
+    assert small == {"query": {}, "json": "x" * 90_000}
 
 
 async def test_wrong_method_is_told_the_right_ones(serve: Serving) -> None:
