@@ -1,39 +1,39 @@
-"""Where services write: one FIFO each, and the sink that reads them all.
+"""What must outlive the daemon: where services write, and the sockets on which they listen.
 
-A FIFO is held open by three parties: the service, this daemon, and the sink. So the death of
-either of the latter two breaks no pipe and loses no byte, and this module has only to see that
-there is a sink: it joins one that is alive, starts one if there is none, and tells a new one of
-every FIFO.
+A service writes into a FIFO, which is held open by four parties: the service, this daemon, the
+sink that reads it (`supervisor.sinks`), and the holder (`supervisor.holder`, which also says what
+can be lost and when). The death of any three of them breaks no pipe and loses no byte. Listening
+sockets are kept in the sink's store: a daemon that follows a killed one gets them back, and a new
+sink gets them from the daemon.
 """
 
-import asyncio
 import contextlib
 import os
+import socket
 import stat
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from supervisor.core.events import Exit
 from supervisor.core.spec import LogSpec
-from supervisor.logs.channel import SinkChannel, SinkError, SinkGoneError
-from supervisor.posix.spawn import Command, SpawnError, spawn
+from supervisor.holder import Holder
+from supervisor.launcher import Launcher
+from supervisor.logs.channel import MOST_DESCRIPTORS
+from supervisor.logs.transfer import waiting_bytes
+from supervisor.posix.descriptors import is_listening
+from supervisor.sinks import PATIENCE, SinkLink, SinkReplaceError
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds that a new sink may take to listen; it takes about 0.05 on an idle machine."""
-REQUEST_TIMEOUT = 5.0
 STATS_TIMEOUT = 0.05
-RESPAWN_DELAY = 0.2
-"""Seconds before a sink that died is replaced, doubled while replacing fails."""
-RESPAWN_DELAY_MAX = 10.0
+STORES_AT_ONCE = 50
+"""Of a new sink: each has copies of its sockets open while it is on its way."""
+MOST_PAGES = 1000
 
-
-TROUBLE = (OSError, SpawnError, SinkError, SinkGoneError, TimeoutError)
-"""Why there may be no sink for a while."""
+WHOLE = {"max_size": 1 << 40, "keep": 1000, "compress": False}
+"""A policy that neither rotates nor deletes, for a log whose own policy is not known."""
 
 
 class OutputError(Exception):
-    """The FIFO of a service can be neither made nor opened."""
+    """The FIFO of a service can be neither made nor opened, or the sink not be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,10 @@ class Outlet:
 
 
 class Output:
-    """All outlets of one daemon, and its sink."""
+    """All outlets and held sockets of one daemon, its sink and its holder.
+
+    To be told of the end of every child (`child_ended`), and asked for the pids of its own.
+    """
 
     def __init__(
         self,
@@ -59,12 +62,36 @@ class Output:
         self._state_dir = state_dir
         self._logs_dir = logs_dir
         self._complain = complain
-        self._environ = environ
         self._outlets: dict[str, Outlet] = {}
-        self._channel: SinkChannel | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._sockets: dict[str, tuple[socket.socket, ...]] = {}
+        self._released: set[str] = set()
+        """Names that a sink may still hold, since none was there to be told."""
         self._lost: dict[str, int] = {}
-        self.sink_pid: int | None = None
+        self._children = Launcher()
+        self._sink = SinkLink(state_dir, environ, self._children, self._tell, complain)
+        self._holder = Holder(
+            state_dir, environ, self._children, self._fifos, self._rescue, complain
+        )
+
+    @property
+    def sink_pid(self) -> int | None:
+        """The sink that serves, started here or by an earlier daemon."""
+        return self._sink.pid
+
+    @property
+    def sink_version(self) -> str | None:
+        """The version of the code that the sink runs."""
+        return self._sink.version
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """Processes that serve the daemon itself: no service may be taken to own them."""
+        sink = () if self._sink.pid is None else (self._sink.pid,)
+        return self._children.pids | self._holder.pids | frozenset(sink)
+
+    def child_ended(self, pid: int, ending: Exit) -> None:
+        """Take note that a child is dead and not reaped yet; others' pids are passed over."""
+        self._children.child_ended(pid, ending)
 
     async def start(self) -> None:
         """Join or start the sink, and keep one from now on.
@@ -72,9 +99,38 @@ class Output:
         Returns even if no sink could be had: services run, and fill their FIFOs (64 KiB each on
         Linux) before they have to wait.
         """
-        with contextlib.suppress(*TROUBLE):
-            await self._join_or_start()
-        self._keeper = asyncio.create_task(self._keep())
+        self._holder.inherit()
+        await self._sink.start()
+        self._holder.renew()
+
+    async def close(self, *, quit_sink: bool) -> None:
+        """Let go of all; with `quit_sink` the sink writes what it has, and both helpers end."""
+        written = await self._sink.close(end=quit_sink)
+        left = [name for name, each in self._outlets.items() if waiting_bytes(each.fd)]
+        if quit_sink and not written and left:
+            self._complain(
+                f"no log sink took the last output of {', '.join(left)}; it is kept for the next "
+                "start"
+            )
+            self._holder.close(end=False)
+        else:
+            self._holder.close(end=quit_sink)
+        for outlet in self._outlets.values():
+            os.close(outlet.fd)
+        self._outlets.clear()
+        self._sockets.clear()
+
+    async def replace_sink(self) -> None:
+        """Let a sink of the present code take over; `OutputError` if that cannot be.
+
+        Either way a sink serves, or one is about to, and no output is lost.
+        """
+        try:
+            await self._sink.replace()
+        except SinkReplaceError as error:
+            raise OutputError(str(error)) from None
+
+    # Logs ------------------------------------------------------------------------------------
 
     def open(self, name: str, policy: LogSpec) -> int:
         """Return the descriptor that becomes stdout and stderr of the service; it stays ours.
@@ -85,22 +141,22 @@ class Output:
         outlet = self._outlets.get(name)
         if outlet is None:
             fifo = f"{self._state_dir}/fifo/{name}"
-            fd = _open_fifo(fifo)
-            outlet = Outlet(fifo, f"{self._logs_dir}/{name}.log", policy, fd)
+            outlet = Outlet(fifo, self._log(name), policy, _open_fifo(fifo))
             self._outlets[name] = outlet
-            self._send("attach", _attachment(name, outlet))
+            self._sink.send("attach", _attachment(name, outlet))
+            self._holder.renew()
         return outlet.fd
 
     def mark(self, name: str, text: str) -> None:
         """Write a line of our own between the lines of the service."""
-        self._send("mark", {"name": name, "text": text})
+        self._sink.send("mark", {"name": name, "text": text})
 
     async def flush(self, name: str) -> bool:
         """Return when all that the service has written so far is in its log file.
 
-        False if that could not be had in `REQUEST_TIMEOUT` seconds.
+        False if that could not be had in some seconds.
         """
-        return await self._request("flush", {"name": name}) is not None
+        return await self._sink.request("flush", {"name": name}) is not None
 
     async def lost(self) -> dict[str, int]:
         """Return by service the bytes that could not be written, as last heard from the sink.
@@ -108,97 +164,127 @@ class Output:
         Waits `STATS_TIMEOUT` seconds at most: a sink that is busy with a flood must not make
         `atlasctl status` wait.
         """
-        stats = await self._request("stats", {}, within=STATS_TIMEOUT) or {}
-        logs = stats.get("logs")
+        stats = await self._sink.stats(STATS_TIMEOUT)
+        logs = None if stats is None else stats.get("logs")
         if isinstance(logs, dict):
             self._lost = {name: int(counted["lost_bytes"]) for name, counted in logs.items()}
         return self._lost
 
-    async def close(self, *, quit_sink: bool) -> None:
-        """Let go of the sink; with `quit_sink` it writes what it has and ends."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-        if quit_sink:
-            await self._request("quit", {})
-        if self._channel is not None:
-            self._channel.close()
-        for outlet in self._outlets.values():
-            os.close(outlet.fd)
-        self._outlets.clear()
+    # Sockets ---------------------------------------------------------------------------------
 
-    # The sink --------------------------------------------------------------------------------
+    def hold(self, name: str, sockets: Sequence[socket.socket]) -> None:
+        """Keep copies of these where they outlive the daemon, in place of those of this name.
 
-    async def _keep(self) -> None:
-        """Replace the sink whenever it is gone."""
-        delay = RESPAWN_DELAY
-        while True:
-            if self._channel is not None:
-                # Not awaited itself: to cancel the keeper must not cancel the channel's future.
-                await asyncio.wait((self._channel.closed,))
-                self._channel = None
-                self._complain("the log sink ended; starting another (no output is lost)")
-            try:
-                await self._join_or_start()
-                delay = RESPAWN_DELAY
-            except TROUBLE as error:
-                self._complain(f"no log sink: {error}; trying again in {delay:g} s")
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, RESPAWN_DELAY_MAX)
+        The sockets stay the caller's, who calls `release` before closing them.
+        """
+        self._sockets[name] = tuple(sockets)
+        self._released.discard(name)
+        self._store(name)
 
-    async def _join_or_start(self) -> None:
-        path = f"{self._state_dir}/sink.sock"
-        try:
-            self._channel = await SinkChannel.connect(path, 0.0)
-        except SinkGoneError:
-            self._start_sink()
-            self._channel = await SinkChannel.connect(path, CONNECT_TIMEOUT)
+    def release(self, name: str) -> None:
+        """Keep these no longer, whether this daemon or an earlier one put them there."""
+        self._sockets.pop(name, None)
+        if not self._sink.send("forget", {"name": name}):
+            self._released.add(name)
+
+    async def held(self) -> dict[str, list[socket.socket]]:
+        """Return what the sink keeps for an earlier daemon: listening TCP sockets, the caller's.
+
+        To be asked once, after `start`; then each name is to be held again, or released.
+        """
+        found: dict[str, list[socket.socket]] = {}
+        names: set[str] = set()
+        start = 0
+        for _ in range(MOST_PAGES):
+            reply = await self._sink.request("fetch", {"from": start})
+            if reply is None:
+                break
+            fields = reply.fields
+            page = fields["names"]
+            assert isinstance(page, list), "the channel has counted them"  # noqa: S101
+            for name, fd in zip(page, reply.descriptors, strict=True):
+                names.add(name)
+                sock = _listening(fd)
+                if sock is not None:
+                    found.setdefault(name, []).append(sock)
+            start += len(page)
+            # A sink of before pages says nothing of what is left: it has sent all.
+            if not page or not fields.get("left"):
+                break
+        for name in names - found.keys():
+            self.release(name)
+        return found
+
+    def _store(self, name: str) -> None:
+        sockets = [each.fileno() for each in self._sockets[name] if each.fileno() >= 0]
+        if len(sockets) > MOST_DESCRIPTORS:
+            self._complain(f"{name} has more sockets than can be kept: {MOST_DESCRIPTORS}")
+        elif sockets:
+            self._sink.send("store", {"name": name, "count": len(sockets)}, sockets)
+
+    # What the sink and the holder need -------------------------------------------------------
+
+    async def _tell(self) -> None:
+        """Tell a sink that is new to this daemon all that it must know."""
+        # All at once, before anybody else can ask something about a service it does not know.
         for name, outlet in self._outlets.items():
-            self._send("attach", _attachment(name, outlet))
-        stats = await self._request("stats", {}) or {}
-        pid = stats.get("pid")
-        if isinstance(pid, int):
-            # One that was joined; of one that was started here the pid is known.
-            self.sink_pid = pid
+            self._sink.send("attach", _attachment(name, outlet))
+        for name in list(self._released):
+            if self._sink.send("forget", {"name": name}):
+                self._released.discard(name)
+        for at, name in enumerate(list(self._sockets)):
+            if name in self._sockets:
+                self._store(name)
+            if at % STORES_AT_ONCE == STORES_AT_ONCE - 1:
+                await self._sink.request("stats", within=PATIENCE)
+        if self._holder.is_succeeding:
+            self._holder.renew()
 
-    def _start_sink(self) -> None:
-        package = str(Path(__file__).parent.parent)
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            self.sink_pid = spawn(
-                Command(
-                    argv=(sys.executable, "-m", "supervisor.logs.sink", self._state_dir),
-                    env={**self._environ, "PYTHONPATH": package},
-                    cwd=package,
-                    output_fd=null,
-                )
-            )
-        finally:
-            os.close(null)
+    def _fifos(self) -> Iterator[tuple[str, int]]:
+        for outlet in self._outlets.values():
+            yield outlet.fifo, outlet.fd
 
-    def _send(self, op: str, fields: Mapping[str, object]) -> None:
-        """Ask without waiting; the keeper tells a new sink all that it must know."""
-        if self._channel is not None:
-            task = asyncio.ensure_future(self._request(op, fields))
-            _pending.add(task)
-            task.add_done_callback(_pending.discard)
+    async def _rescue(self) -> bool:
+        """Have written what lies in FIFOs that this daemon has not opened; False: not yet.
 
-    async def _request(
-        self, op: str, fields: Mapping[str, object], *, within: float = REQUEST_TIMEOUT
-    ) -> Mapping[str, object] | None:
-        if self._channel is None:
-            return None
-        try:
-            reply = await self._channel.request(op, fields, within=within)
-        except SinkGoneError:
-            return None  # the keeper says so, once
-        except (SinkError, TimeoutError, OSError) as error:
-            self._complain(f"log sink, {op}: {str(error) or 'no answer'}")
-            return None
-        return reply.fields
+        An earlier daemon did. Their services are dead, or gone from the configuration.
+        """
+        stats = await self._sink.request("stats")
+        logs = None if stats is None else stats.fields.get("logs")
+        if not isinstance(logs, dict):
+            return False
+        saved = True
+        for name, fd in self._unread():
+            try:
+                if name not in self._outlets and name not in logs:
+                    saved = await self._drain(name) and saved
+            finally:
+                os.close(fd)
+        return saved
 
+    def _unread(self) -> Iterator[tuple[str, int]]:
+        """Yield name and descriptor of each FIFO in the folder that holds bytes."""
+        folder = f"{self._state_dir}/fifo"
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+                with contextlib.suppress(OSError):
+                    fd = os.open(f"{folder}/{name}", flags)
+                    if stat.S_ISFIFO(os.fstat(fd).st_mode) and waiting_bytes(fd):
+                        yield name, fd
+                    else:
+                        os.close(fd)
 
-_pending: set[asyncio.Future[Mapping[str, object] | None]] = set()
-"""asyncio keeps only weak references to tasks."""
+    async def _drain(self, name: str) -> bool:
+        fields = {"fifo": f"{self._state_dir}/fifo/{name}", "log": self._log(name), **WHOLE}
+        if await self._sink.request("attach", {"name": name, **fields}) is None:
+            return False
+        if name in self._outlets:
+            return True  # opened meanwhile, and attached as it is to be
+        return await self._sink.request("detach", {"name": name}) is not None
+
+    def _log(self, name: str) -> str:
+        return f"{self._logs_dir}/{name}.log"
 
 
 def _attachment(name: str, outlet: Outlet) -> dict[str, object]:
@@ -223,3 +309,16 @@ def _open_fifo(path: str) -> int:
         os.close(fd)
         raise OutputError(f"{path} is not a FIFO; remove it")
     return fd
+
+
+def _listening(fd: int) -> socket.socket | None:
+    """Make a socket of a descriptor if it is a TCP socket that listens; else close it."""
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:
+        os.close(fd)
+        return None
+    if is_listening(sock):
+        return sock
+    sock.close()
+    return None

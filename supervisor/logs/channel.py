@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MOST_OUTSTANDING = 1024
+MOST_OUTSTANDING = 8192
+"""What 2000 services can ask for in one turn of the loop: a new sink is told of all at once."""
 MOST_DESCRIPTORS = 128
 LONGEST_REPLY = 4 * 1024 * 1024
 PIECE = 64 * 1024
@@ -86,18 +87,14 @@ class SinkChannel:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.1)
 
-    async def request(
-        self,
-        op: str,
-        fields: Mapping[str, object] | None = None,
-        fds: Sequence[int] = (),
-        *,
-        within: float = 10.0,
-    ) -> Reply:
-        """Ask the sink and return its answer within `within` seconds.
+    def send(
+        self, op: str, fields: Mapping[str, object] | None = None, fds: Sequence[int] = ()
+    ) -> asyncio.Future[Reply]:
+        """Ask the sink, in the order of the calls, and return the future of its answer.
 
-        `fds` travel as copies: the caller keeps and closes its own. Raises SinkError for an error
-        in its answer, SinkGoneError, TimeoutError, and BlockingIOError when too many wait.
+        Whoever cancels the future has given up; the order of answers is kept. `fds` travel as
+        copies: the caller keeps and closes its own. The future raises SinkGoneError. This raises
+        SinkGoneError, BlockingIOError when too many wait, and OSError when a copy cannot be made.
         """
         if self.closed.done():
             raise SinkGoneError(self.closed.result())
@@ -114,12 +111,21 @@ class SinkChannel:
         self._waiting.append(answer)
         self._output.append((line, tuple(copies)))
         self._write()
-        async with asyncio.timeout(within):
-            reply = await answer
-        if reply.fields.get("ok") is not True:
-            _close_all(reply.descriptors)
-            raise SinkError(str(reply.fields.get("error", "no reason given")), reply.fields)
-        return reply
+        return answer
+
+    async def request(
+        self,
+        op: str,
+        fields: Mapping[str, object] | None = None,
+        fds: Sequence[int] = (),
+        *,
+        within: float = 10.0,
+    ) -> Reply:
+        """Ask the sink and return its answer within `within` seconds.
+
+        Raises SinkError for an error in its answer, TimeoutError, and what `send` does.
+        """
+        return await answered(self.send(op, fields, fds), within)
 
     def close(self, reason: str = "closed by us") -> None:
         """Close the connection; every waiting request fails with SinkGoneError."""
@@ -169,11 +175,13 @@ class SinkChannel:
             return
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
-        self._descriptors.extend(descriptors)
+        if flags & socket.MSG_CTRUNC:
+            # RLIMIT_NOFILE of this process. The reply that they came with is said to be short.
+            _close_all(descriptors)
+        else:
+            self._descriptors.extend(descriptors)
         if not data:
             self.close("the sink is gone: its end was closed")
-        elif flags & socket.MSG_CTRUNC:
-            self.close("the sink sent more file descriptors than fit")
         else:
             *lines, rest = (bytes(self._input) + data).split(b"\n")
             self._input = bytearray(rest)
@@ -195,10 +203,24 @@ class SinkChannel:
         count = len(names) if isinstance(names, list) else 0
         claimed = tuple(self._descriptors[:count])
         del self._descriptors[:count]
+        if len(claimed) < count:
+            _close_all(claimed)
+            claimed = ()
+            fields = {"ok": False, "error": f"no room for {count} more open files (ulimit -n)"}
         if answer.done():  # the asker gave up
             _close_all(claimed)
         else:
             answer.set_result(Reply(fields, claimed))
+
+
+async def answered(answer: asyncio.Future[Reply], within: float) -> Reply:
+    """Return an answer that says yes; raises SinkError, SinkGoneError, TimeoutError."""
+    async with asyncio.timeout(within):
+        reply = await answer
+    if reply.fields.get("ok") is not True:
+        _close_all(reply.descriptors)
+        raise SinkError(str(reply.fields.get("error", "no reason given")), reply.fields)
+    return reply
 
 
 def _close_all(descriptors: Sequence[int]) -> None:

@@ -29,7 +29,7 @@ GZIP_WINDOW = 31  # 16 + 15: zlib writes the gzip header and trailer itself
 
 class _Outcome(NamedTuple):
     log: LogFile
-    inode: int
+    source: int  # open until the name is given: a new log could get a freed inode's number
     unfinished: str
     error: OSError | None
 
@@ -117,6 +117,8 @@ class Compressor:
                 # Tried again after the next rotation: a full disk would only fail again now.
                 self.withdraw(outcome.log)
                 self._complain(f"{outcome.log.path}: a rotated log could not be gzipped: {error}")
+            finally:
+                os.close(outcome.source)
         self._start_next()
 
     def _start_next(self) -> None:
@@ -149,15 +151,15 @@ class Compressor:
         except OSError as error:
             failure = error
         finally:
-            os.close(source)
-            self._outcome = _Outcome(log, inode, unfinished, failure)
+            self._outcome = _Outcome(log, source, unfinished, failure)
             os.write(self._wake_write, b"\0")
 
     def _name(self, outcome: _Outcome) -> None:
         log = outcome.log
+        inode = os.fstat(outcome.source).st_ino
         for name in unpacked(os.listdir(log.folder), log.base):
             path = os.path.join(log.folder, name)
-            if os.stat(path, follow_symlinks=False).st_ino == outcome.inode:
+            if os.stat(path, follow_symlinks=False).st_ino == inode:
                 os.rename(outcome.unfinished, path + PACKED)
                 os.unlink(path)
                 return

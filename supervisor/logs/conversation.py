@@ -2,6 +2,7 @@
 
 Kept true: whatever a peer sends or fails to read costs it at most this connection; input, output
 and descriptors in waiting are bounded, and no descriptor is left open that nobody asked for.
+Descriptors come in sets, one beside each request that has some: the system never joins two.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Conversation:
         connection.setblocking(False)
         self._socket = connection
         self._input = bytearray()
-        self._descriptors: list[int] = []
+        self._sets: list[tuple[int, ...] | None] = []  # None: it did not fit into this process
         self._output: list[tuple[bytes, tuple[int, ...]]] = []
 
     def fileno(self) -> int:
@@ -43,9 +44,10 @@ class Conversation:
 
     def close(self) -> None:
         """Close the socket and every descriptor that came and was not claimed."""
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._descriptors.clear()
+        for descriptors in self._sets:
+            for descriptor in descriptors or ():
+                os.close(descriptor)
+        self._sets.clear()
         for _, descriptors in self._output:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -60,15 +62,24 @@ class Conversation:
             return []
         except OSError as error:
             raise PeerError(str(error)) from error
+        received = array.array("i")
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                received = array.array("i")
                 received.frombytes(content[: len(content) - len(content) % received.itemsize])
-                for descriptor in received:
-                    os.set_inheritable(descriptor, False)
-                self._descriptors.extend(received)
-        if flags & socket.MSG_CTRUNC or len(self._descriptors) > MOST_DESCRIPTORS:
-            raise PeerError(f"more than {MOST_DESCRIPTORS} file descriptors at once")
+        for descriptor in received:
+            os.set_inheritable(descriptor, False)
+        if flags & socket.MSG_CTRUNC:
+            for descriptor in received:
+                os.close(descriptor)
+            if len(received) >= MOST_DESCRIPTORS:
+                raise PeerError(f"more than {MOST_DESCRIPTORS} file descriptors at once")
+            # Out of descriptors (RLIMIT_NOFILE). Only the request that came with them fails: a
+            # peer that was cut off would come back and send them all again.
+            self._sets.append(None)
+        elif received:
+            self._sets.append(tuple(received))
+            if sum(len(each or ()) for each in self._sets) > MOST_DESCRIPTORS:
+                raise PeerError(f"more than {MOST_DESCRIPTORS} file descriptors in waiting")
         if not data:
             raise PeerError("closed")
         *lines, rest = (bytes(self._input) + data).split(b"\n")
@@ -77,19 +88,36 @@ class Conversation:
         self._input = bytearray(rest)
         return lines
 
-    def claim(self, count: int) -> list[int]:
-        """Return the next `count` descriptors, now the caller's; ValueError if fewer came."""
-        if count > len(self._descriptors):
-            raise ValueError(f"{count} file descriptors named, {len(self._descriptors)} came")
-        claimed = self._descriptors[:count]
-        del self._descriptors[:count]
+    def claim(self, count: int) -> tuple[int, ...]:
+        """Return the `count` descriptors that came with a request, now the caller's.
+
+        Raises ValueError if others came; those are closed.
+        """
+        claimed = self._sets.pop(0) if self._sets else ()
+        if claimed is None:
+            raise ValueError(
+                f"{count} file descriptors came and not all fit: raise the limit of open files "
+                "(ulimit -n) for the daemon"
+            )
+        if len(claimed) != count:
+            for descriptor in claimed:
+                os.close(descriptor)
+            raise ValueError(f"{count} file descriptors named, {len(claimed)} came")
         return claimed
 
     def send(self, line: bytes, descriptors: tuple[int, ...] = ()) -> None:
         """Send one line with copies of `descriptors`, now or when the peer reads; PeerError."""
-        self._output.append((line + b"\n", tuple(os.dup(one) for one in descriptors)))
+        # What waits already is judged: one reply may be larger, that of 2000 services is.
         if sum(len(waiting) for waiting, _ in self._output) > LARGEST_BACKLOG:
             raise PeerError("the peer does not read its replies")
+        copies: list[int] = []
+        try:
+            copies.extend(os.dup(one) for one in descriptors)
+        except OSError as error:
+            for copy in copies:
+                os.close(copy)
+            raise PeerError(f"descriptors cannot be sent: {error}") from error
+        self._output.append((line + b"\n", tuple(copies)))
         self.flush()
 
     def flush(self) -> None:

@@ -196,6 +196,20 @@ class LogFile:
         if not self.broken and not self._skipping:
             self._say_loss()
 
+    def conclude(self) -> bool:
+        """Say what was lost, at an end after which nobody knows; False if it cannot be written.
+
+        What is in the FIFO then is better left there: the next sink may be able to write it.
+        """
+        if self.broken:
+            self.recover()
+        if not self.broken:
+            # The rest of a torn line will look like a line. That is said here, and better than
+            # to read on for its end.
+            self._skipping = False
+            self._say_loss()
+        return not self.broken
+
     def _say_loss(self) -> None:
         if not self._unsaid_bytes:
             return

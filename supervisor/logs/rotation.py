@@ -64,7 +64,10 @@ def parse(name: str, base: str) -> Rotated | None:
 
 def family(names: Iterable[str], base: str) -> list[Rotated]:
     """Return the rotated logs of `base` among `names`, oldest first, raw before gzipped."""
-    found = [rotated for name in names if (rotated := parse(name, base)) is not None]
+    # A folder may hold the logs of a thousand services: no call for each of their names.
+    prefix = f"{base}."
+    near = [name for name in names if name.startswith(prefix)]
+    found = [rotated for name in near if (rotated := parse(name, base)) is not None]
     return sorted(found, key=lambda rotated: (-rotated.number, rotated.packed))
 
 
@@ -114,8 +117,8 @@ def plan_repair(names: Iterable[str], base: str, keep: int) -> list[Step]:
     packed = {rotated.number for rotated in logs if rotated.packed}
     steps: list[Step] = [
         Remove(name)
-        for name in sorted(present)
-        if name.startswith(f"{base}.") and name.endswith(UNFINISHED)
+        for name in sorted(name for name in present if name.startswith(f"{base}."))
+        if name.endswith(UNFINISHED)
     ]
     steps.extend(
         Remove(rotated.name(base))

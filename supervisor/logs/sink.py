@@ -1,6 +1,7 @@
 """The sink: the one process that reads what services print, writes their logs and rotates them.
 
     python -m supervisor.logs.sink STATE_DIR
+    python -m supervisor.logs.sink --check STATE_DIR    could one start? prints JSON, exits 0 or 1
 
 Kept true:
 - Nothing is lost or doubled by the death of any process, SIGKILL of the sink included: see
@@ -12,6 +13,8 @@ Kept true:
 SIGTERM, SIGINT and SIGHUP are ignored on purpose: a logout or a stray `kill` must not lose the last
 lines of services that still run. It ends by `quit`, or by itself when nobody can need it any more:
 no control connection, every FIFO at its end, nothing in the descriptor store, for `GRACE` seconds.
+After `quit` the next sink goes on at the very byte: a line of which half is in the log has its
+other half in the FIFO.
 
 Control, on the Unix socket `STATE_DIR/sink.sock`: one JSON object a line, answered by one in order.
 Replies are `{"ok": true, ...}` or `{"ok": false, "error": "..."}`. `op` is one of
@@ -21,10 +24,12 @@ Replies are `{"ok": true, ...}` or `{"ok": false, "error": "..."}`. `op` is one 
   flush   name                     drain; then all that was printed before is in the log
   detach  name                     drain, close, forget
   stats                            counts for each name
-  store   name, 1..n descriptors beside it, `count` of them
-  fetch                            names, and the descriptors in the same order
+  store   name, 1..128 descriptors beside it, `count` of them, in place of those of this name
+  fetch   [from]                   names, the descriptors in the same order, and how many are
+          `left` after these: at most 128 at a time, counted from 0
   forget  name                     close the stored descriptors of this name
-  quit                             drain everything, finish compressing, exit 0
+  quit    [pack]                   drain everything, finish compressing unless `pack` is false (the
+          next attach does what is left), exit 0
 Its own trouble goes to `STATE_DIR/sink.log`, at most twice `LARGEST_OWN_LOG`.
 """
 
@@ -41,11 +46,16 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from supervisor import __version__
+from supervisor.logs import requests
+from supervisor.logs.capacity import raise_file_limit
 from supervisor.logs.compression import Compressor
 from supervisor.logs.conversation import MOST_DESCRIPTORS, Conversation, PeerError
 from supervisor.logs.inlet import BUSY, MOST_LARGE_PIPES, Inlet
-from supervisor.logs.logfile import LogFile, Policy, mark_line
-from supervisor.logs.transfer import finish_interrupted, open_mover
+from supervisor.logs.logfile import LogFile, mark_line
+from supervisor.logs.requests import RequestError
+from supervisor.logs.store import DescriptorStore
+from supervisor.logs.transfer import check_journal, finish_interrupted, open_mover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,56 +67,40 @@ MOST_INLETS = 2000
 MOST_CONVERSATIONS = 16
 LARGEST_OWN_LOG = 128 * 1024
 
+FILES_OF_INLET = 3
+"""Its FIFO, its log and the log's times."""
+SPARE_FILES = 64 + 2 * MOST_DESCRIPTORS
+"""Kept free for connections, rotation, and descriptors on their way in and out."""
+
 Reply = dict[str, object]
-
-
-class RequestError(ValueError):
-    """A request cannot be understood or done; the text says why."""
-
-
-def _text(request: Mapping[str, object], field: str) -> str:
-    found = request.get(field)
-    if not isinstance(found, str) or not found or "\0" in found:
-        raise RequestError(f"{field} must be a non-empty string")
-    return found
-
-
-def _number(request: Mapping[str, object], field: str) -> int:
-    found = request.get(field)
-    if not isinstance(found, int) or isinstance(found, bool):
-        raise RequestError(f"{field} must be a whole number")
-    return found
-
-
-def _policy(request: Mapping[str, object]) -> Policy:
-    compress = request.get("compress")
-    if not isinstance(compress, bool):
-        raise RequestError("compress must be true or false")
-    policy = Policy(_number(request, "max_size"), _number(request, "keep"), compress)
-    problem = policy.problem()
-    if problem is not None:
-        raise RequestError(problem)
-    return policy
 
 
 class Sink:
     """All that the sink holds, and its loop."""
 
-    def __init__(self, state: str) -> None:
-        """Take the state folder; BlockingIOError when it is taken, OSError when unusable."""
+    def __init__(self, state: str, most_files: int) -> None:
+        """Take the state folder; BlockingIOError when it is taken, OSError when unusable.
+
+        `most_files` is how many files this process may open.
+        """
         self._state = state
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._lock = os.open(os.path.join(state, "sink.lock"), flags, 0o600)
+        self._most_files = most_files
+        self._lock = _open_lock(state)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
             raise
         self._inlets: dict[str, Inlet] = {}
+        self._paths: dict[str, str] = {}
+        """Which inlet writes a log."""
         self._broken: set[LogFile] = set()
+        self._untidy: dict[LogFile, None] = {}
+        """Attached and not looked through yet for what a crash left, in this order."""
         self._conversations: set[Conversation] = set()
-        self._stored: list[tuple[str, int]] = []
+        self._store = DescriptorStore()
         self._quitting = False
+        self._packing_time = PACKING_TIME
         self._alone_since: float | None = None
         self._operations: dict[str, Callable[[Conversation, Mapping[str, object]], Reply]] = {
             "attach": self._attach,
@@ -114,7 +108,7 @@ class Sink:
             "flush": self._flush,
             "detach": self._detach,
             "stats": self._stats,
-            "store": self._store,
+            "store": self._put,
             "forget": self._forget,
             "quit": self._quit,
         }
@@ -160,6 +154,7 @@ class Sink:
                     case _:
                         self._accept()
             self._recover_broken()
+            self._tidy_one()
             if self._nobody_left():
                 break
         self._finish()
@@ -183,14 +178,34 @@ class Sink:
         return listener
 
     def _timeout(self) -> float | None:
+        if self._untidy:
+            return 0.0
         due = [at for log in self._broken if (at := log.retry_at) is not None]
         if self._alone_since is not None:
             due.append(self._alone_since + GRACE)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
+    def _tidy_one(self) -> None:
+        """Look through the folder of one log: 1 ms where it holds those of 1000 services.
+
+        One at a time and after the attach: a sink that is told of all of them reads at once.
+        """
+        if self._untidy:
+            log = next(iter(self._untidy))
+            del self._untidy[log]
+            log.repair()
+            if log.broken:
+                self._broken.add(log)
+            else:
+                self._compressor.put_forward(log)
+
+    def _rotated(self, log: LogFile) -> None:
+        if log not in self._untidy:  # to tidy up would take a gzip in the making for a leftover
+            self._compressor.put_forward(log)
+
     def _nobody_left(self) -> bool:
         # Besides FIFOs and conversations, the listener and the compressor are registered.
-        if self._stored or len(self._selector.get_map()) > 2:
+        if self._store.count or len(self._selector.get_map()) > 2:
             self._alone_since = None
             return False
         now = time.monotonic()
@@ -207,10 +222,19 @@ class Sink:
             if not log.broken:
                 self._broken.discard(log)
 
-    def _finish(self) -> None:
+    def _drain_all(self) -> None:
         for inlet in self._inlets.values():
-            inlet.drain()
-        deadline = time.monotonic() + PACKING_TIME
+            if inlet.log.conclude():
+                inlet.drain()
+
+    def _finish(self) -> None:
+        self._drain_all()
+        for inlet in self._inlets.values():
+            if not inlet.log.conclude():
+                self.complain(f"{inlet.log.path} cannot be written at the end: {inlet.log.error}")
+        while self._untidy and self._packing_time:
+            self._tidy_one()
+        deadline = time.monotonic() + self._packing_time
         with selectors.DefaultSelector() as selector:
             selector.register(self._compressor.wake_fd, selectors.EVENT_READ)
             while not self._compressor.idle:
@@ -219,6 +243,8 @@ class Sink:
                 self._compressor.collect()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self._state, "sink.sock"))
+        # Before the connections: who sees them end may start the next sink at once.
+        os.close(self._lock)
         for conversation in self._conversations:
             conversation.close()
 
@@ -240,25 +266,26 @@ class Sink:
                 inlet.enlarge()
 
     def _inlet(self, request: Mapping[str, object]) -> Inlet:
-        name = _text(request, "name")
+        name = requests.text(request, "name")
         if name not in self._inlets:
             raise RequestError(f"{name!r} is not attached")
         return self._inlets[name]
 
     def _attach(self, _: Conversation, request: Mapping[str, object]) -> Reply:
-        name, fifo, path = (_text(request, field) for field in ("name", "fifo", "log"))
-        policy = _policy(request)
+        name, fifo, path = (requests.text(request, field) for field in ("name", "fifo", "log"))
+        policy = requests.policy(request)
         if not os.path.isabs(path) or path.endswith("/"):
             raise RequestError(f"log must be an absolute path of a file, not {path!r}")
-        for other in self._inlets.values():
-            if other.name != name and other.log.path == path:
-                raise RequestError(f"{path} is the log of {other.name!r} already")
+        owner = self._paths.get(path, name)
+        if owner != name:
+            raise RequestError(f"{path} is the log of {owner!r} already")
         old = self._inlets.get(name)
         if old is None and len(self._inlets) >= MOST_INLETS:
             raise RequestError(f"more than {MOST_INLETS} services")
+        self._need_files(FILES_OF_INLET)
         log = old.log if old is not None and old.log.path == path else None
         if log is None:
-            log = LogFile(path, policy, self._mover, self._compressor.put_forward)
+            log = LogFile(path, policy, self._mover, self._rotated)
         log.policy = policy
         try:
             inlet = Inlet(name, fifo, log)
@@ -272,13 +299,13 @@ class Sink:
                 inlet.large = old.large
             self._drop(old, keep_log=log)
         self._inlets[name] = inlet
+        self._paths[path] = name
         self._selector.register(inlet.fd, selectors.EVENT_READ, inlet)
         if log.broken:
             self._broken.add(log)
             error = f"output is thrown away until the log can be written: {log.error}"
             return {"ok": False, "attached": True, "error": error}
-        log.repair()
-        self._compressor.put_forward(log)
+        self._untidy[log] = None
         return {"ok": True}
 
     def _drop(self, inlet: Inlet, keep_log: LogFile | None) -> None:
@@ -286,13 +313,15 @@ class Sink:
             self._selector.unregister(inlet.fd)
         inlet.close()
         if inlet.log is not keep_log:
+            self._paths.pop(inlet.log.path, None)
+            self._untidy.pop(inlet.log, None)
             self._compressor.withdraw(inlet.log)
             self._broken.discard(inlet.log)
             inlet.log.close()
 
     def _mark(self, _: Conversation, request: Mapping[str, object]) -> Reply:
         inlet = self._inlet(request)
-        text = _text(request, "text")
+        text = requests.text(request, "text")
         inlet.drain()
         problem = inlet.log.mark(text)
         if problem is not None:
@@ -316,6 +345,7 @@ class Sink:
         return {
             "ok": True,
             "pid": os.getpid(),
+            "version": __version__,
             "logs": {
                 inlet.name: {
                     "bytes": inlet.log.totals.bytes,
@@ -332,34 +362,43 @@ class Sink:
 
     # The descriptor store
 
-    def _store(self, conversation: Conversation, request: Mapping[str, object]) -> Reply:
-        count = _number(request, "count")
+    def _need_files(self, count: int) -> None:
+        used = FILES_OF_INLET * len(self._inlets) + self._store.count
+        if used + count + SPARE_FILES > self._most_files:
+            raise RequestError(
+                f"the sink may open only {self._most_files} files, and {used} are in use for logs "
+                "and sockets: raise the hard limit (ulimit -Hn) for the daemon"
+            )
+
+    def _put(self, conversation: Conversation, request: Mapping[str, object]) -> Reply:
+        count = requests.number(request, "count")
         if count < 1:
             raise RequestError("count must be the number of descriptors sent, at least 1")
         descriptors = conversation.claim(count)
         try:
-            name = _text(request, "name")
-            if len(self._stored) + count > MOST_DESCRIPTORS:
-                raise RequestError(f"the store holds at most {MOST_DESCRIPTORS} descriptors")
+            self._need_files(count)
+            self._store.put(requests.text(request, "name"), descriptors)
         except RequestError:
             for descriptor in descriptors:
                 os.close(descriptor)
             raise
-        self._stored.extend((name, descriptor) for descriptor in descriptors)
         return {"ok": True}
 
+    def _fetch(self, request: Mapping[str, object]) -> tuple[Reply, tuple[int, ...]]:
+        start = requests.number(request, "from", 0)
+        if start < 0:
+            raise RequestError("from must be 0 or more")
+        names, descriptors, left = self._store.page(start)
+        return {"ok": True, "names": names, "left": left}, descriptors
+
     def _forget(self, _: Conversation, request: Mapping[str, object]) -> Reply:
-        name = _text(request, "name")
-        for stored, descriptor in self._stored:
-            if stored == name:
-                os.close(descriptor)
-        self._stored = [entry for entry in self._stored if entry[0] != name]
+        self._store.drop(requests.text(request, "name"))
         return {"ok": True}
 
     def _quit(self, _: Conversation, request: Mapping[str, object]) -> Reply:
-        del request
-        for inlet in self._inlets.values():
-            inlet.drain()
+        if not requests.choice(request, "pack", True):
+            self._packing_time = 0.0
+        self._drain_all()
         self._quitting = True
         return {"ok": True}
 
@@ -404,8 +443,7 @@ class Sink:
                 raise RequestError("a request is a JSON object")
             op = request.get("op")
             if op == "fetch":
-                reply: Reply = {"ok": True, "names": [name for name, _ in self._stored]}
-                descriptors = tuple(descriptor for _, descriptor in self._stored)
+                reply, descriptors = self._fetch(request)
             elif isinstance(op, str) and op in self._operations:
                 reply = self._operations[op](conversation, request)
             else:
@@ -416,15 +454,37 @@ class Sink:
         conversation.send(json.dumps(reply).encode(), descriptors)
 
 
+def _open_lock(state: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(os.path.join(state, "sink.lock"), flags, 0o600)
+
+
+def check(state: str) -> Reply:
+    """Do what a start does, short of taking the place of the sink that may be running."""
+    try:
+        os.close(_open_lock(state))
+        check_journal(os.path.join(state, "sink.journal"))
+        selectors.DefaultSelector().close()
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).close()
+    except OSError as error:
+        return {"ok": False, "version": __version__, "error": f"the sink cannot start: {error}"}
+    return {"ok": True, "version": __version__, "files": raise_file_limit()}
+
+
 def main(arguments: list[str]) -> int:
     """Run the sink for the state folder named on the command line; return the exit code."""
-    if len(arguments) != 1:
-        print("usage: python -m supervisor.logs.sink STATE_DIR", file=sys.stderr)
+    checking = arguments[:1] == ["--check"]
+    if len(arguments) != 1 + checking:
+        print("usage: python -m supervisor.logs.sink [--check] STATE_DIR", file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
+    if checking:
+        found = check(arguments[1])
+        print(json.dumps(found))
+        return 0 if found["ok"] else 1
+    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(ignored, signal.SIG_IGN)
     try:
-        sink = Sink(arguments[0])
+        sink = Sink(arguments[0], raise_file_limit())
     except BlockingIOError:
         print(f"another sink serves {arguments[0]} already", file=sys.stderr)
         return 1
@@ -436,4 +496,8 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    # Not by way of the interpreter's end: a gzip that was not waited for would run on meanwhile,
+    # beside the next sink's.
+    os._exit(code)

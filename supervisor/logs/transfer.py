@@ -24,6 +24,7 @@ import fcntl
 import mmap
 import os
 import select
+import stat
 import struct
 import sys
 import termios
@@ -230,6 +231,20 @@ def finish_interrupted(journal: str) -> int:
         return left.recover()
     finally:
         left.close()
+
+
+def check_journal(journal: str) -> None:
+    """Raise OSError unless the journal can be used; a sink that runs may be using it."""
+    try:
+        fd = os.open(journal, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", journal)
+        os.pread(fd, 1, 0)
+    finally:
+        os.close(fd)
 
 
 def open_mover(journal: str) -> Mover:

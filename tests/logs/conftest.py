@@ -101,6 +101,16 @@ class SinkHost:
         self.process = self.launch()
         return self.connect()
 
+    def start_with_files(self, most: int) -> Control:
+        """Start a sink that may open only so many files."""
+        sink = [sys.executable, "-m", "supervisor.logs.sink", str(self.state)]
+        self.process = subprocess.Popen(
+            ["sh", "-c", f'ulimit -n {most}; exec "$@"', "sh", *sink],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        return self.connect()
+
     def connect(self) -> Control:
         made: list[Control] = []
 

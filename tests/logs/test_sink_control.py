@@ -12,7 +12,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
+
+from supervisor import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,7 +268,7 @@ def test_stored_sockets_survive_their_owner(host: SinkHost) -> None:
         assert control.ask("store", [server.fileno()], name="http", count=1) == {"ok": True}
     control.close()
     control = host.connect()
-    assert control.ask("fetch") == {"ok": True, "names": ["http"]}
+    assert control.ask("fetch") == {"ok": True, "names": ["http"], "left": 0}
     with (
         socket.socket(fileno=os.dup(control.descriptors[0])) as inherited,
         socket.create_connection(address, timeout=5) as client,
@@ -275,21 +278,159 @@ def test_stored_sockets_survive_their_owner(host: SinkHost) -> None:
             accepted.sendall(b"here")
         assert client.recv(10) == b"here"
     assert control.ask("forget", name="http") == {"ok": True}
-    assert control.ask("fetch") == {"ok": True, "names": []}
+    assert control.ask("fetch") == {"ok": True, "names": [], "left": 0}
     control.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, timeout=5)
 
 
+def test_the_store_is_fetched_in_pages_and_a_name_is_replaced_whole(host: SinkHost) -> None:
+    control = host.start()
+    for name in ("a", "b", "c"):
+        assert control.ask("store", [0] * 100, name=name, count=100) == {"ok": True}
+    assert control.ask("store", [0] * 2, name="b", count=2) == {"ok": True}
+    names: list[str] = []
+    counts: list[tuple[int, object]] = []
+    while not counts or counts[-1][1]:
+        page = control.ask("fetch", **{"from": len(names)})
+        assert isinstance(page["names"], list)
+        names += page["names"]
+        counts.append((len(page["names"]), page["left"]))
+        assert len(control.descriptors) == len(names)
+    assert names == ["a"] * 100 + ["c"] * 100 + ["b"] * 2
+    assert counts == [(128, 74), (74, 0)]
+    assert control.ask("fetch", **{"from": 500}) == {"ok": True, "names": [], "left": 0}
+    assert "from must be 0 or more" in str(control.ask("fetch", **{"from": -1})["error"])
+
+
 def test_the_store_is_bounded(host: SinkHost) -> None:
     control = host.start()
-    for _ in range(128 // 32):
-        assert control.ask("store", [0] * 32, name="many", count=32) == {"ok": True}
+    for number in range(8192 // 128):
+        assert control.ask("store", [0] * 128, name=str(number), count=128) == {"ok": True}
     reply = control.ask("store", [0], name="many", count=1)
-    assert "at most 128" in str(reply["error"])
-    fetched = control.ask("fetch")
-    assert fetched["names"] == ["many"] * 128
-    assert len(control.descriptors) == 128
+    assert "at most 8192" in str(reply["error"])
+    # What is replaced makes room first.
+    assert control.ask("store", [0], name="7", count=1) == {"ok": True}
+    assert "name is longer" in str(control.ask("store", [0], name="n" * 513, count=1)["error"])
+    assert descriptors_of(host) < 8192 + 40
+
+
+def descriptors_of(host: SinkHost) -> int:
+    assert host.process is not None
+    return psutil.Process(host.process.pid).num_fds()
+
+
+def test_too_few_files_are_said_and_cost_only_the_request(host: SinkHost) -> None:
+    """The hard limit is a neighbour's: the sink says so, serves on, and leaks nothing."""
+    host.fifo("a")
+    control = host.start_with_files(400)
+    control.ask("stats")
+    before = descriptors_of(host)
+    assert host.attach(control, "a") == {"ok": True}
+    reply = control.ask("store", [0] * 128, name="http", count=128)
+    said = "the sink may open only 400 files, and 3 are in use for logs and sockets: raise"
+    assert said in str(reply["error"])
+    for number in range(30):
+        host.fifo(f"b{number}")
+        reply = host.attach(control, f"b{number}")
+        if reply["ok"] is not True:
+            break
+    assert "the sink may open only 400 files" in str(reply["error"])
+    assert control.ask("stats")["ok"] is True
+    assert descriptors_of(host) <= before + 4 * 30
+
+
+def test_descriptors_that_do_not_fit_at_all_cost_only_the_request(host: SinkHost) -> None:
+    """The kernel cuts them off (MSG_CTRUNC); the peer would come back and send them again."""
+    control = host.start_with_files(40)
+    control.ask("stats")
+    before = descriptors_of(host)
+    reply = control.ask("store", [0] * 100, name="http", count=100)
+    assert "100 file descriptors came and not all fit" in str(reply["error"])
+    assert descriptors_of(host) == before
+    assert control.ask("stats")["ok"] is True
+
+
+def test_the_counts_of_very_many_services_are_one_reply(host: SinkHost) -> None:
+    """Larger than what a peer may leave unread."""
+    control = host.start()
+    long = "name" * 50
+    for number in range(900):
+        host.fifo(f"{long}-{number}")
+        host.attach(control, f"{long}-{number}")
+    reply = control.ask("stats")
+    assert len(json.dumps(reply)) > 256 * 1024
+    logs = reply["logs"]
+    assert isinstance(logs, dict)
+    assert len(logs) == 900
+
+
+def test_quit_leaves_a_half_line_to_be_gone_on_with(host: SinkHost) -> None:
+    held = host.fifo("tts")
+    control = host.start()
+    host.attach(control, "tts")
+    os.write(held, b"first\nhalf a ")
+    assert control.ask("quit", pack=False) == {"ok": True}
+    assert host.reap() == 0
+    os.write(held, b"line\n")
+    host.attach(host.start(), "tts")
+    host.connect().ask("flush", name="tts")
+    assert host.content("tts") == b"first\nhalf a line\n"
+
+
+def test_quit_without_packing_leaves_that_to_the_next(host: SinkHost, eventually: Await) -> None:
+    held = host.fifo("tts")
+    control = host.start()
+    host.attach(control, "tts", max_size=1 << 20, compress=True)
+    lines = b"".join(b"%06d %s\n" % (number, b"p" * 93) for number in range(20_000))
+    for start in range(0, len(lines), 4000):
+        os.write(held, lines[start : start + 4000])
+    assert control.ask("quit", pack=False) == {"ok": True}
+    assert host.reap() == 0
+    host.attach(host.start(), "tts", max_size=1 << 20, compress=True)
+    eventually(lambda: not list(host.logs.glob("tts.log.?")), "the next one has gzipped all")
+    assert host.content("tts") == lines
+
+
+def test_a_loss_is_said_before_the_end(host: SinkHost) -> None:
+    """Else nobody would ever know: the next sink has not seen it."""
+    held = host.fifo("tts")
+    host.logs.write_bytes(b"in the way")
+    control = host.start()
+    host.attach(control, "tts")
+    os.write(held, b"lost\nand half of ano")
+    control.ask("flush", name="tts")
+    host.logs.unlink()
+    control.ask("quit")
+    assert host.reap() == 0
+    (mark,) = host.content("tts").splitlines()
+    assert b"lost 20 bytes of 1 lines here" in mark
+
+
+def test_a_check_proves_a_start_and_disturbs_nobody(host: SinkHost) -> None:
+    held = host.fifo("tts")
+    control = host.start()
+    host.attach(control, "tts")
+    code, said = check(host.state)
+    assert code == 0
+    assert said["ok"] is True
+    assert said["version"] == __version__
+    os.write(held, b"undisturbed\n")
+    assert control.ask("flush", name="tts")["ok"] is True
+    assert control.ask("stats")["version"] == __version__
+    (host.state / "sink.journal").mkdir()
+    code, said = check(host.state)
+    assert code == 1
+    assert said["ok"] is False
+    assert "Is a directory" in str(said["error"])
+    assert check(host.state / "nowhere")[0] == 1
+
+
+def check(state: Path) -> tuple[int, dict[str, object]]:
+    command = [sys.executable, "-m", "supervisor.logs.sink", "--check", str(state)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.stderr == ""
+    return done.returncode, json.loads(done.stdout)
 
 
 def test_quit_leaves_nothing_undone(host: SinkHost) -> None:

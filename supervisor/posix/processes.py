@@ -1,0 +1,38 @@
+"""Processes of the daemon's own that outlive it, found again and ended by a later one."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Sequence
+
+from supervisor.posix.environment import FLEET_MARK, UNIT_MARK
+from supervisor.posix.identity import ProcessIdentity, identify
+
+if sys.platform == "linux":
+    from supervisor.posix import linux as system
+else:
+    from supervisor.posix import darwin as system
+
+
+def find_own(fleet: str, argv: Sequence[str]) -> list[ProcessIdentity]:
+    """Return the processes that run just `argv`, marked as of this fleet and of no run of it.
+
+    One pass over the process table, and the command line of every session leader in it.
+    """
+    found = []
+    for row in system.read_table(usage=False).values():
+        if not row.alive or row.sid != row.pid or system.command_line(row.pid) != tuple(argv):
+            continue
+        environment = system.environment(row.pid) or {}
+        if environment.get(FLEET_MARK) == fleet and UNIT_MARK not in environment:
+            identity = identify(row.pid)
+            if identity is not None and identity.started == row.started:
+                found.append(identity)
+    return found
+
+
+def kill(identity: ProcessIdentity) -> None:
+    """SIGKILL exactly this process, if it is still there and of this boot."""
+    if identity.boot == system.boot_id():
+        with contextlib.suppress(PermissionError):
+            system.send_signal(identity.pid, identity.started, signal.SIGKILL)

@@ -1,0 +1,149 @@
+"""What a service printed arrives complete, in order and once, whoever is killed meanwhile."""
+
+import os
+import random
+import signal
+import sys
+
+import pytest
+
+from supervisor.core.spec import LogSpec
+from tests.output.conftest import CHILDREN, Place, lives, until
+
+
+def last_words(count: int) -> list[str]:
+    return [sys.executable, str(CHILDREN / "last_words.py"), str(count)]
+
+
+def numbers(content: bytes) -> list[int]:
+    return [int(line.partition(b" ")[0]) for line in content.splitlines()]
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["started again", "never started again"])
+async def test_last_words_survive_daemon_and_sink(
+    place: Place, policy: LogSpec, opened: bool
+) -> None:
+    """Both are killed at once, then the service prints and dies, before anybody else comes."""
+    daemon = place.daemon(services={"tts": last_words(1000), "idle": last_words(0)})
+    daemon.kill(daemon.sink)
+    service = daemon.services["tts"]
+    os.kill(service, signal.SIGUSR1)
+    await until(lambda: not lives(service), "the service is dead")
+    assert b"last word" not in place.content("tts")
+    (old,) = place.holders()
+    async with place.output() as output:
+        if opened:
+            output.open("tts", policy)
+        await until(lambda: not lives(old.pid), "the old holder has an heir")
+        lines = place.content("tts").decode().splitlines()
+        assert lines[:1001] == ["ready", *(f"line {n}" for n in range(1000))]
+        assert lines[-1] == "RuntimeError: the very last word"
+        assert lines.count("Traceback (most recent call last):") == 1
+    assert place.content("tts").decode().splitlines() == lines
+    assert place.said == []
+
+
+async def test_without_the_holder_they_are_lost(place: Place) -> None:
+    """The loss that the holder's documentation admits, and the proof that the test above can fail.
+
+    When all four who hold a FIFO are dead, the kernel throws away what was in it.
+    """
+    daemon = place.daemon(services={"tts": last_words(10)})
+    daemon.kill(daemon.sink, *daemon.holders)
+    service = daemon.services["tts"]
+    os.kill(service, signal.SIGUSR1)
+    await until(lambda: not lives(service), "the service is dead")
+    async with place.output() as output:
+        output.open("tts", LogSpec())
+        assert await output.flush("tts")
+        assert place.content("tts") == b"ready\n"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_kills_and_replacements_in_any_order_lose_and_double_nothing(
+    place: Place, policy: LogSpec, seed: int
+) -> None:
+    chance = random.Random(seed)
+    count = 300_000
+    done: list[str] = []
+    async with place.output() as output:
+        fd = output.open("tts", policy)
+        writer = place.write_lines(fd, count, seed)
+        while writer not in place.ended:
+            before = len(os.listdir(place.logs)) if place.logs.exists() else 0
+            some = chance.randrange(1, 4)
+
+            def written(before: int = before, some: int = some) -> bool:
+                seen = len(os.listdir(place.logs)) if place.logs.exists() else 0
+                return seen >= before + some or writer in place.ended
+
+            await until(written, "files are rotated or the writer is done")
+            match chance.randrange(4):
+                case 0 if output.sink_pid is not None and output.sink_pid in output.pids:
+                    done.append("kill sink")
+                    os.kill(output.sink_pid, signal.SIGKILL)
+                case 1 if holders := place.holders():
+                    done.append("kill holder")
+                    holders[0].kill()
+                case _:
+                    done.append("replace")
+                    await output.replace_sink()
+        assert "replace" in done
+        assert len(done) >= 4
+    # Whatever was killed last, the end has found a sink to write the rest.
+    assert numbers(place.content("tts")) == list(range(count)), done
+
+
+async def test_a_line_half_printed_when_the_sink_is_replaced_stays_one_line(place: Place) -> None:
+    async with place.output() as output:
+        fd = output.open("tts", LogSpec())
+        first = output.sink_pid
+        os.write(fd, b"first\nhalf a ")
+        await output.replace_sink()
+        assert output.sink_pid not in (None, first)
+        os.write(fd, b"line\n")
+        assert await output.flush("tts")
+        assert place.content("tts") == b"first\nhalf a line\n"
+    assert place.said == []
+
+
+async def test_what_is_printed_while_nobody_reads_is_read_by_the_next(place: Place) -> None:
+    async with place.output(quit_sink=False) as output:
+        fd = output.open("tts", LogSpec())
+        os.write(fd, b"one\n")
+        assert await output.flush("tts")
+        sink = output.sink_pid
+        assert sink is not None
+    os.kill(sink, signal.SIGKILL)
+    await until(lambda: not lives(sink), "the sink is dead")
+    # Only the holder has it open now: whoever prints must not get SIGPIPE, nor lose a byte.
+    writing = os.open(place.state / "fifo" / "tts", os.O_WRONLY)
+    os.write(writing, b"two\n")
+    os.close(writing)
+    async with place.output() as output:
+        output.open("tts", LogSpec())
+        assert await output.flush("tts")
+        assert place.content("tts") == b"one\ntwo\n"
+
+
+async def test_a_sink_that_cannot_come_leaves_the_last_lines_to_the_next_daemon(
+    place: Place,
+) -> None:
+    """At an orderly end, with no sink to be had: kept by the holder, and said."""
+    async with place.output(quit_sink=False) as output:
+        fd = output.open("tts", LogSpec())
+        await until(lambda: len(output.pids) == 2, "there is a holder")
+        sink = output.sink_pid
+        assert sink is not None
+        (place.state / "sink.lock").unlink()
+        (place.state / "sink.lock").mkdir()  # no sink can start
+        os.kill(sink, signal.SIGKILL)
+        await until(lambda: not lives(sink), "the sink is dead")
+        os.write(fd, b"unread\n")
+        await output.close(quit_sink=True)
+    assert "no log sink took the last output of tts" in place.said[-1]
+    (old,) = place.holders()
+    (place.state / "sink.lock").rmdir()
+    async with place.output():
+        await until(lambda: not lives(old.pid), "the old holder has an heir")
+        assert place.content("tts") == b"unread\n"
