@@ -51,8 +51,9 @@ from supervisor.logs import requests
 from supervisor.logs.capacity import raise_file_limit
 from supervisor.logs.compression import Compressor
 from supervisor.logs.conversation import MOST_DESCRIPTORS, Conversation, PeerError
-from supervisor.logs.inlet import BUSY, MOST_LARGE_PIPES, Inlet
-from supervisor.logs.logfile import LogFile, mark_line
+from supervisor.logs.inlet import Inlet
+from supervisor.logs.intake import FILES_OF_INLET, Intake
+from supervisor.logs.logfile import mark_line
 from supervisor.logs.requests import RequestError
 from supervisor.logs.store import DescriptorStore
 from supervisor.logs.transfer import check_journal, finish_interrupted, open_mover
@@ -63,12 +64,9 @@ if TYPE_CHECKING:
 GRACE = 2.0
 PACKING_TIME = 10.0
 """Seconds that the end waits for gzip; what is left then is done after the next attach."""
-MOST_INLETS = 2000
 MOST_CONVERSATIONS = 16
 LARGEST_OWN_LOG = 128 * 1024
 
-FILES_OF_INLET = 3
-"""Its FIFO, its log and the log's times."""
 SPARE_FILES = 64 + 2 * MOST_DESCRIPTORS
 """Kept free for connections, rotation, and descriptors on their way in and out."""
 
@@ -91,12 +89,6 @@ class Sink:
         except OSError:
             os.close(self._lock)
             raise
-        self._inlets: dict[str, Inlet] = {}
-        self._paths: dict[str, str] = {}
-        """Which inlet writes a log."""
-        self._broken: set[LogFile] = set()
-        self._untidy: dict[LogFile, None] = {}
-        """Attached and not looked through yet for what a crash left, in this order."""
         self._conversations: set[Conversation] = set()
         self._store = DescriptorStore()
         self._quitting = False
@@ -117,12 +109,10 @@ class Sink:
             finish_interrupted(journal)
         except OSError as error:
             self.complain(f"what the last sink had read could not be written: {error}")
-        self._mover = open_mover(journal)
-        self._compressor = Compressor(self.complain)
         self._listener = self._listen()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ, self._listener)
-        self._selector.register(self._compressor.wake_fd, selectors.EVENT_READ, self._compressor)
+        self._intake = Intake(self._selector, open_mover(journal), self.complain)
 
     def complain(self, text: str) -> None:
         """Write a line to the sink's own log; never raises."""
@@ -146,15 +136,14 @@ class Sink:
                     continue
                 match key.data:
                     case Inlet() as inlet:
-                        self._pump(inlet)
+                        self._intake.pump(inlet)
                     case Conversation() as conversation:
                         self._converse(conversation, events)
                     case Compressor() as compressor:
                         compressor.collect()
                     case _:
                         self._accept()
-            self._recover_broken()
-            self._tidy_one()
+            self._intake.look_after()
             if self._nobody_left():
                 break
         self._finish()
@@ -178,30 +167,9 @@ class Sink:
         return listener
 
     def _timeout(self) -> float | None:
-        if self._untidy:
-            return 0.0
-        due = [at for log in self._broken if (at := log.retry_at) is not None]
-        if self._alone_since is not None:
-            due.append(self._alone_since + GRACE)
+        alone = None if self._alone_since is None else self._alone_since + GRACE
+        due = [at for at in (self._intake.due(), alone) if at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
-
-    def _tidy_one(self) -> None:
-        """Look through the folder of one log: 1 ms where it holds those of 1000 services.
-
-        One at a time and after the attach: a sink that is told of all of them reads at once.
-        """
-        if self._untidy:
-            log = next(iter(self._untidy))
-            del self._untidy[log]
-            log.repair()
-            if log.broken:
-                self._broken.add(log)
-            else:
-                self._compressor.put_forward(log)
-
-    def _rotated(self, log: LogFile) -> None:
-        if log not in self._untidy:  # to tidy up would take a gzip in the making for a leftover
-            self._compressor.put_forward(log)
 
     def _nobody_left(self) -> bool:
         # Besides FIFOs and conversations, the listener and the compressor are registered.
@@ -213,34 +181,8 @@ class Sink:
             self._alone_since = now
         return now >= self._alone_since + GRACE
 
-    def _recover_broken(self) -> None:
-        now = time.monotonic()
-        for log in list(self._broken):
-            at = log.retry_at
-            if at is not None and at <= now:
-                log.recover()
-            if not log.broken:
-                self._broken.discard(log)
-
-    def _drain_all(self) -> None:
-        for inlet in self._inlets.values():
-            if inlet.log.conclude():
-                inlet.drain()
-
     def _finish(self) -> None:
-        self._drain_all()
-        for inlet in self._inlets.values():
-            if not inlet.log.conclude():
-                self.complain(f"{inlet.log.path} cannot be written at the end: {inlet.log.error}")
-        while self._untidy and self._packing_time:
-            self._tidy_one()
-        deadline = time.monotonic() + self._packing_time
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._compressor.wake_fd, selectors.EVENT_READ)
-            while not self._compressor.idle:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    break
-                self._compressor.collect()
+        self._intake.finish(self._packing_time)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self._state, "sink.sock"))
         # Before the connections: who sees them end may start the next sink at once.
@@ -250,74 +192,18 @@ class Sink:
 
     # Inlets
 
-    def _reads(self, inlet: Inlet) -> bool:
-        return inlet.fd in self._selector.get_map()
-
-    def _pump(self, inlet: Inlet) -> None:
-        moved, ended = inlet.pump()
-        if ended:
-            # A FIFO without writers is "readable" for ever; the next attach takes it up again.
-            self._selector.unregister(inlet.fd)
-        if inlet.log.broken:
-            self._broken.add(inlet.log)
-        if moved >= BUSY and not inlet.large:
-            large = sum(other.large for other in self._inlets.values())
-            if large < MOST_LARGE_PIPES:
-                inlet.enlarge()
-
     def _inlet(self, request: Mapping[str, object]) -> Inlet:
-        name = requests.text(request, "name")
-        if name not in self._inlets:
-            raise RequestError(f"{name!r} is not attached")
-        return self._inlets[name]
+        return self._intake.find(requests.text(request, "name"))
 
     def _attach(self, _: Conversation, request: Mapping[str, object]) -> Reply:
         name, fifo, path = (requests.text(request, field) for field in ("name", "fifo", "log"))
         policy = requests.policy(request)
-        if not os.path.isabs(path) or path.endswith("/"):
-            raise RequestError(f"log must be an absolute path of a file, not {path!r}")
-        owner = self._paths.get(path, name)
-        if owner != name:
-            raise RequestError(f"{path} is the log of {owner!r} already")
-        old = self._inlets.get(name)
-        if old is None and len(self._inlets) >= MOST_INLETS:
-            raise RequestError(f"more than {MOST_INLETS} services")
         self._need_files(FILES_OF_INLET)
-        log = old.log if old is not None and old.log.path == path else None
-        if log is None:
-            log = LogFile(path, policy, self._mover, self._rotated)
-        log.policy = policy
-        try:
-            inlet = Inlet(name, fifo, log)
-        except OSError:
-            if old is None or old.log is not log:
-                log.close()
-            raise
-        if old is not None:
-            old.drain()
-            if old.identity == inlet.identity:
-                inlet.large = old.large
-            self._drop(old, keep_log=log)
-        self._inlets[name] = inlet
-        self._paths[path] = name
-        self._selector.register(inlet.fd, selectors.EVENT_READ, inlet)
+        log = self._intake.attach(name, fifo, path, policy)
         if log.broken:
-            self._broken.add(log)
             error = f"output is thrown away until the log can be written: {log.error}"
             return {"ok": False, "attached": True, "error": error}
-        self._untidy[log] = None
         return {"ok": True}
-
-    def _drop(self, inlet: Inlet, keep_log: LogFile | None) -> None:
-        if self._reads(inlet):
-            self._selector.unregister(inlet.fd)
-        inlet.close()
-        if inlet.log is not keep_log:
-            self._paths.pop(inlet.log.path, None)
-            self._untidy.pop(inlet.log, None)
-            self._compressor.withdraw(inlet.log)
-            self._broken.discard(inlet.log)
-            inlet.log.close()
 
     def _mark(self, _: Conversation, request: Mapping[str, object]) -> Reply:
         inlet = self._inlet(request)
@@ -334,10 +220,7 @@ class Sink:
         return {"ok": True, "size": inlet.log.size}
 
     def _detach(self, _: Conversation, request: Mapping[str, object]) -> Reply:
-        inlet = self._inlet(request)
-        inlet.drain()
-        del self._inlets[inlet.name]
-        self._drop(inlet, keep_log=None)
+        self._intake.detach(self._inlet(request))
         return {"ok": True}
 
     def _stats(self, _: Conversation, request: Mapping[str, object]) -> Reply:
@@ -356,14 +239,14 @@ class Sink:
                     "size": inlet.log.size,
                     "error": inlet.log.error or inlet.log.rotation_error,
                 }
-                for inlet in self._inlets.values()
+                for inlet in self._intake.inlets.values()
             },
         }
 
     # The descriptor store
 
     def _need_files(self, count: int) -> None:
-        used = FILES_OF_INLET * len(self._inlets) + self._store.count
+        used = self._intake.files + self._store.count
         if used + count + SPARE_FILES > self._most_files:
             raise RequestError(
                 f"the sink may open only {self._most_files} files, and {used} are in use for logs "
@@ -398,7 +281,7 @@ class Sink:
     def _quit(self, _: Conversation, request: Mapping[str, object]) -> Reply:
         if not requests.choice(request, "pack", True):
             self._packing_time = 0.0
-        self._drain_all()
+        self._intake.drain()
         self._quitting = True
         return {"ok": True}
 

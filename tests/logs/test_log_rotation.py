@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import select
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.logs.compression import Compressor
+from supervisor.logs.logfile import LogFile, Policy
 from supervisor.logs.rotation import (
     Remove,
     Rename,
@@ -19,6 +26,10 @@ from supervisor.logs.rotation import (
     times_name,
     unpacked,
 )
+from supervisor.logs.transfer import open_mover
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BASE = "tts.log"
 
@@ -156,3 +167,30 @@ def test_a_plan_never_overwrites(numbers: set[int], packed: int, keep: int) -> N
     perform(folder, plan_rotation(folder, BASE, keep))
     assert contents(folder) == sorted(contents(folder))
     assert max((rotated.number for rotated in family(folder, BASE)), default=0) <= keep
+
+
+def test_a_gzip_is_never_given_to_another_log_that_got_the_inode(tmp_path: Path) -> None:
+    """A log that is rotated out while it is gzipped frees its inode, which the next log may get."""
+    complaints: list[str] = []
+    compressor = Compressor(complaints.append)
+    mover = open_mover(str(tmp_path / "journal"))
+    log = LogFile(str(tmp_path / BASE), Policy(4096, 1, compress=True), mover, lambda _: None)
+    older = tmp_path / f"{BASE}.1"
+    for round_ in range(20):
+        older.write_bytes(b"old %d\n" % round_)
+        compressor.put_forward(log)
+        assert select.select([compressor.wake_fd], [], [], 10)[0]
+        # Between the end of the gzip and its name: a rotation.
+        os.unlink(older)
+        older.write_bytes(b"new %d\n" % round_)
+        compressor.collect()
+        while not compressor.idle:
+            assert select.select([compressor.wake_fd], [], [], 10)[0]
+            compressor.collect()
+        packed = tmp_path / f"{BASE}.1.gz"
+        assert gzip.decompress(packed.read_bytes()) == b"new %d\n" % round_
+        packed.unlink()
+    assert complaints == []
+    log.close()
+    compressor.close()
+    mover.close()
