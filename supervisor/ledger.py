@@ -45,6 +45,8 @@ class Record:
     """The run has passed its startup probe."""
     fingerprint: int = 0
     """Of the spec that the run was started with (`supervisor.core.plan`); 0: not known."""
+    environment: int = 0
+    """Checksum of the environment that the run was started with; 0: not known."""
     last_run: int = 0
     """The highest number that any run has had; 0 where it is that of `run`."""
     other_run: int = 0
@@ -175,6 +177,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "intended": (bool,),
     "started": (bool,),
     "fingerprint": (int,),
+    "environment": (int,),
     "last_run": (int,),
     "other_run": (int,),
     "other_pid": (int, type(None)),

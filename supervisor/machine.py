@@ -26,6 +26,7 @@ from supervisor.posix import tree as trees
 from supervisor.posix.account import AccountError, environment_for
 from supervisor.posix.environment import (
     Marker,
+    checksum,
     environment_of,
     fleet_mark,
     service_environment,
@@ -127,7 +128,16 @@ class Machine:
         leader = identify(pid)
         assert leader is not None, "an unreaped child has a row in the process table"  # noqa: S101
         tree = Tree(Marker(self.fleet, spec.name, run), leader, ours=True)
-        live = LiveRun(spec, run, tree, fingerprint(spec), private=own, group=group)
+        live = LiveRun(
+            spec,
+            run,
+            tree,
+            fingerprint(spec),
+            environment,
+            checksum(environment),
+            private=own,
+            group=group,
+        )
         self.keep(live)
         self.enrolment.after_start(live)
         self._record_spawned(live, beside=beside)
@@ -209,6 +219,7 @@ class Machine:
     def settled(self, unit: Unit, overlap: Unit | None) -> None:
         """See `Host.settled`."""
         name = unit.spec.name
+        self._output.keep_to(name, unit.spec.logs)
         if unit.run() is None and overlap is None and not _is_to_come(unit):
             # Nobody will answer: refused at once is kinder than a wait without end.
             self.sockets.stop_listening(name)
@@ -281,11 +292,16 @@ class Machine:
         )
 
     def running_environment(self, live: LiveRun, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment that a run was started with, as the system tells it.
+        """Return the environment that a run was started with.
 
-        What the start itself has put there is left out. Where the system does not tell, it is
-        taken to be as `wanted`.
+        Of an adopted run that is what the system tells, without what the start itself has put
+        there, or else the `wanted` one. A wrapper that set variables before it became the service
+        does not count, unless the environment has changed besides.
         """
+        if live.environment is not None:
+            return dict(live.environment)
+        if live.environment_mark == checksum(wanted):
+            return dict(wanted)
         found = environment_of(live.leader.pid)
         if not found:
             return dict(wanted)
@@ -354,6 +370,7 @@ class Machine:
             boot=boot_id(),
             started=isinstance(phase, Running) and phase.health.started,
             fingerprint=0 if live is None else live.fingerprint,
+            environment=0 if live is None else live.environment_mark,
             last_run=max(unit.last_run, 0 if overlap is None else overlap.last_run),
             other_run=0 if other is None else other.run,
             other_pid=None if other is None else other.leader.pid,

@@ -12,7 +12,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from supervisor.core.events import Exit
 from supervisor.core.spec import LogSpec
@@ -145,7 +145,27 @@ class Output:
             self._outlets[name] = outlet
             self._sink.send("attach", _attachment(name, outlet))
             self._holder.renew()
+        else:
+            self.keep_to(name, policy)
         return outlet.fd
+
+    def keep_to(self, name: str, policy: LogSpec) -> None:
+        """Go by another policy from now on, where the service has a log at all."""
+        outlet = self._outlets.get(name)
+        if outlet is not None and outlet.policy != policy:
+            self._outlets[name] = outlet = replace(outlet, policy=policy)
+            self._sink.send("attach", _attachment(name, outlet))
+
+    def forget(self, name: str) -> None:
+        """Let go of a service that will not write any more; its log stays, with all it wrote."""
+        outlet = self._outlets.pop(name, None)
+        if outlet is None:
+            return
+        self._sink.send("detach", {"name": name})
+        os.close(outlet.fd)
+        with contextlib.suppress(OSError):
+            os.unlink(outlet.fifo)
+        self._holder.renew()
 
     def mark(self, name: str, text: str) -> None:
         """Write a line of our own between the lines of the service."""

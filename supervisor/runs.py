@@ -1,7 +1,7 @@
 """The runs of which something exists on this machine, by service and number."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -28,6 +28,10 @@ class LiveRun:
     tree: Tree
     fingerprint: int = 0
     """Of the spec that it was started with, were it by an earlier daemon; 0: not known."""
+    environment: Mapping[str, str] | None = None
+    """What it was started with; None of an adopted run, of which only a checksum is known."""
+    environment_mark: int = 0
+    """The checksum; 0: not known."""
     watch: ExitWatch | None = None
     """Only of an adopted run: our own children are reaped."""
     private: Private = field(default_factory=Private)

@@ -89,7 +89,14 @@ class Succession:
         name, run = spec.name, RunId(record.run)
         tree = Tree(Marker(self.machine.fleet, name, run), leader, ours)
         group = self.machine.enrolment.find(name, run)
-        live = LiveRun(spec, run, tree, record.fingerprint, group=group)
+        live = LiveRun(
+            spec,
+            run,
+            tree,
+            record.fingerprint,
+            environment_mark=record.environment,
+            group=group,
+        )
         if record.fingerprint not in (0, fingerprint(spec)):
             text = "it was started with another configuration; atlasctl reload would replace it"
             self.journal.append(name, "stale", text, run)

@@ -134,7 +134,9 @@ class _Exchange:
         self._timeout = timeout
         self._deadline: float | None = time.monotonic() + timeout
         self._http = h11.Connection(h11.CLIENT)
-        data = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
+        text = "" if body is None else json.dumps(body, ensure_ascii=False)
+        # A path that is no UTF-8 has lone surrogates in it, which JSON can escape.
+        data = text.encode("utf-8", "backslashreplace")
         headers = [("Host", "atlasctl"), ("Connection", "close")]
         if body is not None:
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]

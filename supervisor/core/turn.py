@@ -8,6 +8,7 @@ is ready the two change places, and the overlap is the one that goes out. Both a
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import assert_never
 
 from supervisor.core import graph
@@ -41,6 +42,10 @@ from supervisor.core.unit import (
     Waiting,
 )
 
+ROLL_TIMEOUT = 120.0
+"""Seconds that an incoming run may be unready, beyond the budget of its startup probe: it holds
+memory twice, and whoever waits for the rolling restart."""
+
 Named = tuple[str, Effect]
 """An effect and the unit that it is for."""
 
@@ -52,6 +57,13 @@ class Overlap:
     unit: Unit
     incoming: bool
     """It is to take the place of the first; otherwise it is on its way out."""
+    until: float = inf
+    """When the incoming one must have become ready."""
+
+    def deadline(self) -> float | None:
+        """Return when time would change something of this unit."""
+        at = self.unit.deadline()
+        return min(inf if at is None else at, self.until) if self.incoming else at
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,7 @@ class Fleet:
     def deadline(self, name: str) -> float | None:
         """Return when `TimePassed` would change something of this service, or None."""
         at = self.units[name].deadline()
-        other = self.overlaps[name].unit.deadline() if name in self.overlaps else None
+        other = self.overlaps[name].deadline() if name in self.overlaps else None
         return min((t for t in (at, other) if t is not None), default=None)
 
     def settled(self, name: str) -> bool:
@@ -137,7 +149,11 @@ class Work:
         if _is_due(self.units[name], self.now):
             self.deliver(name, TimePassed())
         other = self.overlaps.get(name)
-        if other is not None and _is_due(other.unit, self.now):
+        if other is None:
+            return
+        if other.incoming and other.until <= self.now:
+            self._give_up_on(name, other.unit)
+        elif _is_due(other.unit, self.now):
             self._deliver_to_overlap(name, other, TimePassed())
 
     def end(self, name: str, event: Stop | Restart) -> None:
@@ -178,15 +194,21 @@ class Work:
         elif unit.ready():
             self._swap(name, unit)
         elif isinstance(unit.phase, Spawning | Running):
-            self.overlaps[name] = Overlap(unit, incoming=True)
+            self.overlaps[name] = replace(other, unit=unit)
         else:
-            present = self.units[name].run()
-            words = f"run {unit.last_run} did not become ready: {unit.reason}"
-            note = Note(
-                Topic.ROLL_FAILED, f"{words}; run {present} stays in service", unit.last_run
-            )
-            self._keep(name, note)
+            self._say_it_failed(name, unit, unit.reason)
             self._put_overlap(name, replace(unit, goal=Goal.DOWN))
+
+    def _give_up_on(self, name: str, unit: Unit) -> None:
+        """Drop a run that lives, fails at nothing, and is not ready all the same."""
+        words = f"not within {_time_to_roll(unit.spec):g} s; {unit.reason}"
+        self._say_it_failed(name, unit, words)
+        self._put_overlap(name, self._step(name, unit, Stop("it did not become ready")))
+
+    def _say_it_failed(self, name: str, unit: Unit, why: str) -> None:
+        words = f"run {unit.last_run} did not become ready: {why}"
+        stays = f"{words}; run {self.units[name].run()} stays in service"
+        self._keep(name, Note(Topic.ROLL_FAILED, stays, unit.last_run))
 
     def _put_overlap(self, name: str, unit: Unit) -> None:
         """Keep what is on its way out, until nothing of it is left."""
@@ -289,7 +311,7 @@ class Work:
         unit = Unit(old.spec, Goal.UP, Blocked(), words, self.now, last_run=old.last_run)
         unit = self._step(name, unit, Admitted())
         self.units[name] = replace(old, last_run=unit.last_run)
-        self.overlaps[name] = Overlap(unit, incoming=True)
+        self.overlaps[name] = Overlap(unit, True, self.now + _time_to_roll(old.spec))
 
     def _starting(self) -> int:
         incoming = sum(other.unit.starting() for other in self.overlaps.values() if other.incoming)
@@ -371,6 +393,12 @@ class Work:
     def _needed_by(self, name: str, asked: set[str]) -> str:
         direct = [n for n in self.fleet.dependents.get(name, ()) if n in asked]
         return ", ".join(direct or self.fleet.dependents.get(name, ()))
+
+
+def _time_to_roll(spec: ServiceSpec) -> float:
+    """Return the seconds that an incoming run has to become ready: to start, and some more."""
+    budget = None if spec.startup is None else spec.startup.budget
+    return ROLL_TIMEOUT if budget is None else budget + ROLL_TIMEOUT
 
 
 def _is_due(unit: Unit, now: float) -> bool:

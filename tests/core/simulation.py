@@ -7,6 +7,7 @@ that waits for something that will never come. It repeats no event and heals not
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import assert_never
 
 from supervisor.core import fleet as fleets
@@ -470,6 +471,7 @@ class World:
         assert second.run() != unit.run()
         assert slot.has() == _expected(second), f"{name}: {second.phase}"
         if overlap.incoming:
+            assert overlap.until < inf
             assert isinstance(unit.phase, Running), f"{name}: it need not wait to take over"
             assert isinstance(second.phase, Spawning | Running)
             assert not second.ready(), f"{name}: it is ready and does not take over"

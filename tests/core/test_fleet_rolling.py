@@ -7,7 +7,7 @@ import pytest
 from supervisor.core.effects import Clear, Signal, Spawn, Topic
 from supervisor.core.events import ExitCode, ExitSignal, Probed, RunId
 from supervisor.core.spec import Condition, ProbeKind, ServiceSpec, SocketSpec
-from supervisor.core.turn import can_overlap
+from supervisor.core.turn import ROLL_TIMEOUT, can_overlap
 from tests.core.simulation import World
 from tests.core.specimens import NO, YES, fleet_spec, probe, service
 
@@ -94,6 +94,25 @@ def test_a_new_run_that_never_becomes_ready_is_dropped(how: str) -> None:
     assert Topic.RESTARTING not in _topics(world)
     world.roll("a")
     assert _incoming(world) == THREE, "no number comes twice"
+
+
+def test_a_new_run_that_only_loads_is_dropped_after_a_while() -> None:
+    spec = service("a", readiness=probe(every=10.0))
+    world = World(fleet_spec(spec))
+    world.start("a")
+    assert world.comes_up()
+    world.roll("a")
+    second = world.places["a"].second
+    world.spawned("a", second)
+    began = world.now
+    while _incoming(world) is not None:
+        _answer_all(world, TWO, ok=False)
+    assert world.now == began + ROLL_TIMEOUT
+    assert any("not within 120 s" in note.text for _, note in world.notes)
+    world.exits("a", TERMINATED, second)
+    world.cleared("a", slot=second)
+    assert world.fleet.settled("a")
+    assert world.unit("a").run() == ONE
 
 
 def test_a_new_run_takes_over_at_once_when_the_old_one_dies() -> None:
