@@ -30,6 +30,7 @@ from benchmarks.scenarios import Bench, names
 CHECKOUT = str(Path(__file__).parents[1])
 PARTS = ("start", "restart", "idle", "status", "storm", "logs", "hostile")
 STORM_SERVICES = 100
+STATUS_SIZES = (1, 100)
 RIVALS = 4
 """Services of each peer where restarts are measured: while one is young another is killed."""
 
@@ -92,7 +93,7 @@ class Run:
         """Measure part after part, each with the peers taking turns."""
         able = [peer for peer in chosen if self._works(peer)]
         self._outcome.peers = [peer.name for peer in able]
-        if {"start", "idle", "status"} & set(self._plan.parts):
+        if {"start", "idle", "status", "restart"} & set(self._plan.parts):
             for size in self._plan.sizes:
                 self._turns(f"{size} services", able, partial(self._session, size))
         if "restart" in self._plan.parts:
@@ -134,13 +135,16 @@ class Run:
 
     def _session(self, size: int, peer: Peer) -> None:
         """Start, idle and status of one size, with one start of the peer."""
-        parts = self._plan.parts
-        with self._rig(peer, size, hurried=False) as rig:
-            scenarios.start(self._bench, rig, size)
-            if "idle" in parts:
-                scenarios.idle(self._bench, rig, size, self._plan.settle, self._plan.idle_seconds)
-            if "status" in parts and size in (1, 100):
-                scenarios.status(self._bench, rig, str(size), self._plan.status_times)
+        parts = set(self._plan.parts)
+        if parts & {"start", "idle"} or ("status" in parts and size in STATUS_SIZES):
+            with self._rig(peer, size, hurried=False) as rig:
+                scenarios.start(self._bench, rig, size)
+                if "idle" in parts:
+                    scenarios.idle(
+                        self._bench, rig, size, self._plan.settle, self._plan.idle_seconds
+                    )
+                if "status" in parts and size in STATUS_SIZES:
+                    scenarios.status(self._bench, rig, str(size), self._plan.status_times)
         if "restart" in parts and size > 1:
             with self._rig(peer, size) as rig:
                 rig.start(names(size), scenarios.START_TIMEOUT)

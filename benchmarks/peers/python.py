@@ -159,6 +159,7 @@ class Circus:
             start=[f"{self._bin}/circusd", config],
             status=[*control, "status"],
             stop=lambda name: [*control, "stop", name, "--waiting"],
+            down=[*control, "quit", "--waiting"],
             logs=lambda name: numbered_files(job.root, f"{name}.stdout.log"),
         )
 
