@@ -115,6 +115,7 @@ def test_successor_finds_groups_by_unit_and_run(stage: "Stage", cgroups: Cgroups
     assert successor.group("tts", 8) is None
     assert successor.groups() == {("tts", 7): left, ("tts", 6): empty}
     assert successor.sweep({("tts", 6)}) == {("tts", 7): left}
+    assert successor.group("tts", 6) == empty
     assert successor.sweep(()) == {("tts", 7): left}
     assert successor.groups() == {("tts", 7): left}
     end(left)

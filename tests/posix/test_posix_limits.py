@@ -2,6 +2,7 @@
 
 import os
 import resource
+import select
 import shutil
 import socket
 import stat
@@ -103,6 +104,16 @@ def test_words_environment_and_descriptors_survive_every_route(stage: "Stage", r
 
 
 @pytest.mark.parametrize("route", ROUTES)
+def test_nothing_is_added_to_the_environment(stage: "Stage", route: str) -> None:
+    pid = spawn_with(stage, "env", **ROUTES[route])
+    expected = dict(stage.command("x", env=ROUTES[route].get("env")).env)
+    lines = sorted(stage.line() for _ in expected)
+    assert stage.reap(pid) == 0
+    assert lines == sorted(f"{name}={value}" for name, value in expected.items())
+    assert select.select([stage.reading], [], [], 0)[0] == [], "more than was given"
+
+
+@pytest.mark.parametrize("route", ROUTES)
 def test_no_signal_is_ignored_whatever_the_route(stage: "Stage", route: str) -> None:
     # Our own Python ignores SIGPIPE, and so does the one on the way.
     pid = spawn_with(stage, "sh", "-c", "kill -s PIPE $$", **ROUTES[route])
@@ -151,13 +162,28 @@ def test_everything_at_once(stage: "Stage", user: str | None, *, has_setsid: boo
 @linux_only
 @as_root
 def test_root_can_not_be_taken_back(stage: "Stage") -> None:
-    pid = spawn_with(stage, "sh", "-c", "grep -E '^(Uid|Gid|CapPrm|CapEff)' /proc/self/status",
-                     cwd="/", user="nobody")  # fmt: skip
-    lines = [stage.line().split()[1:] for _ in range(4)]
+    show = "grep -E '^(Uid|Gid|Groups|CapPrm|CapEff)' /proc/self/status"
+    before = os.getgroups()
+    os.setgroups([0, 1, 2])
+    try:
+        pid = spawn_with(stage, "sh", "-c", show, cwd="/", user="nobody")
+    finally:
+        os.setgroups(before)
+    lines = [stage.line().split()[1:] for _ in range(5)]
     account = find_account("nobody")
     assert lines[0] == [str(account.uid)] * 4
     assert lines[1] == [str(account.gid)] * 4
-    assert [int(caps, 16) for (caps,) in lines[2:]] == [0, 0]
+    assert set(map(int, lines[2])) == set(os.getgrouplist("nobody", account.gid))
+    assert [int(caps, 16) for (caps,) in lines[3:]] == [0, 0]
+    assert stage.reap(pid) == 0
+
+
+@linux_only
+def test_session_is_weighed_as_its_process(stage: "Stage") -> None:
+    if not Path("/proc/self/autogroup").exists():
+        pytest.skip("this kernel shares the processor between processes, not sessions")
+    pid = spawn_with(stage, "sh", "-c", "cat /proc/self/autogroup", nice=7)
+    assert stage.line().endswith("nice 7")
     assert stage.reap(pid) == 0
 
 
