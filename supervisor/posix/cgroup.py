@@ -121,7 +121,7 @@ class Cgroups:
         group = Group(os.path.join(self._home, f"{unit}.{run}"))
         try:
             self._make_home()
-            os.mkdir(group.path)
+            os.mkdir(group.path, 0o755)
         except FileExistsError:
             # Of a run that had this number before the ledger was lost.
             if not group.remove():
@@ -186,7 +186,7 @@ class Cgroups:
 
     def _make_home(self) -> None:
         try:
-            os.mkdir(self._home)
+            os.mkdir(self._home, 0o755)
         except FileExistsError:
             return
         for directory in (os.path.dirname(self._home), self._home):
