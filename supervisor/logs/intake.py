@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from supervisor.logs.transfer import Mover
 
 MOST_INLETS = 2000
+TIDY_EVERY = 16
+"""Rounds of the sink's loop after which one log is tidied up though others wait to be served."""
 FILES_OF_INLET = 3
 """Its FIFO, its log and the log's times."""
 
@@ -47,6 +49,7 @@ class Intake:
         self._broken: set[LogFile] = set()
         self._untidy: dict[LogFile, None] = {}
         """Attached and not looked through yet for what a crash left, in this order."""
+        self._busy_rounds = 0
         selector.register(self.compressor.wake_fd, selectors.EVENT_READ, self.compressor)
 
     @property
@@ -124,8 +127,8 @@ class Intake:
             return 0.0
         return min((at for log in self._broken if (at := log.retry_at) is not None), default=None)
 
-    def look_after(self) -> None:
-        """Try again to write broken logs whose time has come, and tidy up one log."""
+    def look_after(self, *, idle: bool) -> None:
+        """Try again to write broken logs whose time has come; tidy up one if nobody waits."""
         now = time.monotonic()
         for log in list(self._broken):
             at = log.retry_at
@@ -133,7 +136,10 @@ class Intake:
                 log.recover()
             if not log.broken:
                 self._broken.discard(log)
-        self._tidy_one()
+        self._busy_rounds = 0 if idle else self._busy_rounds + 1
+        if idle or self._busy_rounds >= TIDY_EVERY:
+            self._busy_rounds = 0
+            self._tidy_one()
 
     def drain(self) -> None:
         """Take what lies in every FIFO, before an end."""

@@ -130,7 +130,8 @@ class Sink:
     def run(self) -> None:
         """Serve until `quit` or until nobody can need the sink any more."""
         while not self._quitting:
-            for key, events in self._selector.select(self._timeout()):
+            ready = self._selector.select(self._timeout())
+            for key, events in ready:
                 # An earlier event of the same round may have closed this one.
                 if key.fd not in self._selector.get_map():
                     continue
@@ -143,7 +144,7 @@ class Sink:
                         compressor.collect()
                     case _:
                         self._accept()
-            self._intake.look_after()
+            self._intake.look_after(idle=not ready)
             if self._nobody_left():
                 break
         self._finish()

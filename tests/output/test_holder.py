@@ -152,6 +152,7 @@ async def test_nobody_else_is_ever_signalled(place: Place) -> None:
     ]
     (place.state / "holder").write_text("\n".join(lines))
     async with place.output() as output:
+        assert output.pids == {output.sink_pid}
         output.open("a", LogSpec())
         await holder(place, output)
         assert other not in output.pids
