@@ -22,8 +22,20 @@ from tests.e2e.lines import assert_lines_are_whole, writer
 from tests.e2e.load import Clients, Ending, Outcome, closed_loop, speech
 
 ROUNDS = int(os.environ.get("ATLAS_CHAOS_ROUNDS", "100"))
-VICTIMS = {"daemon": 3, "sink": 4, "both": 3, "tts": 5, "writer": 5}
-"""How often each is chosen: a new daemon takes a second to be there, the others a fraction."""
+VICTIMS = {
+    "daemon": 2,
+    "sink": 4,
+    "tts": 4,
+    "writer": 5,
+    "daemon sink": 2,
+    "daemon tts": 1,
+    "sink tts": 1,
+    "daemon sink writer": 1,
+}
+"""Who dies together, and how often in twenty rounds: a new daemon takes a second to be there.
+
+Not daemon, sink and voice at once: nobody is left then who could hold the socket.
+"""
 CLIENTS = 2
 FAST = {"backoff": {"first": "10ms", "factor": 1, "jitter": 0}, "give_up": False}
 WORDS_SHOWN = 10
@@ -54,43 +66,48 @@ def chaos(tmp_path: Path) -> Iterator[tuple[System, int]]:
 class Reaper:
     """Kills what it is told to, and remembers when a service was meant."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, port: int) -> None:
         self.system = system
+        self.port = port
         self.kills: list[tuple[float, float]] = []
         """Before and after each kill of the voice."""
 
-    def strike(self, victim: str) -> None:
+    def strike(self, victims: str) -> None:
         """Kill, and see to it that what must come back by itself or by a command does."""
         status = self.system.status()
-        daemon, sink = status["daemon"]["pid"], status["daemon"]["sink_pid"]
         pids = {s["name"]: s["pid"] for s in status["services"]}
-        if victim in pids:
-            before = time.monotonic()
-            _kill(pids[victim])
-            if victim == "tts":
-                self.kills.append((before, time.monotonic()))
-            return
-        if victim in ("sink", "both"):
-            assert "supervisor.logs.sink" in psutil.Process(sink).cmdline()
-        doomed = {"daemon": [daemon], "sink": [sink], "both": [daemon, sink]}[victim]
+        about = status["daemon"]
+        everyone = {**pids, "daemon": about["pid"], "sink": about["sink_pid"]}
+        assert "supervisor.logs.sink" in psutil.Process(about["sink_pid"]).cmdline()
+        doomed = victims.split()
+        before = time.monotonic()
         # One after the other with nothing in between: as much at once as can be.
-        for pid in doomed:
-            os.kill(pid, signal.SIGKILL)
-        if victim != "sink":
-            eventually("the daemon is gone", lambda: not _lives(daemon))
+        for name in doomed:
+            os.kill(everyone[name], signal.SIGKILL)
+        for name in doomed:
+            _wait_until_dead(everyone[name])
+        if "tts" in doomed:
+            self.kills.append((before, time.monotonic()))
+        if "daemon" in doomed:
             self.system.ctl("up", "--no-wait")
         after = {s["name"]: s["pid"] for s in self.system.status()["services"]}
-        assert after == pids, f"the death of {victim} was felt"
+        for name in pids.keys() - doomed:
+            assert after[name] == pids[name], f"{name} felt the death of {victims}"
 
     def calm(self) -> None:
-        """Wait until both services have a process and there is a sink."""
-        eventually("both run", self._is_calm)
+        """Wait until both services have a process, and daemon and sink the voice's socket.
+
+        Who dies before the dead of the last round are replaced dies together with them.
+        """
+        eventually("all are back", self._is_calm)
 
     def _is_calm(self) -> bool:
         status = self.system.status()
         sink = status["daemon"]["sink_pid"]
         pids = [service["pid"] for service in status["services"]]
-        return all(pid is not None and _lives(pid) for pid in [*pids, sink])
+        if not all(pid is not None and _lives(pid) for pid in [*pids, sink]):
+            return False
+        return all(_listens(pid, self.port) for pid in (status["daemon"]["pid"], sink))
 
     def excuses(self, outcome: Outcome) -> bool:
         """Tell whether a request broke off because its server was killed under it."""
@@ -99,9 +116,7 @@ class Reaper:
         )
 
 
-def _kill(pid: int) -> None:
-    process = psutil.Process(pid)
-    process.kill()
+def _wait_until_dead(pid: int) -> None:
     # A zombie is dead, and its number is nobody else's yet.
     eventually("it is dead", lambda: not _lives(pid))
 
@@ -112,22 +127,36 @@ def _lives(pid: int) -> bool:
     return False
 
 
+def _listens(pid: int, port: int) -> bool:
+    found = psutil.Process(pid).net_connections(kind="tcp")
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in found)
+
+
+def in_random_order(chance: random.Random, rounds: int) -> list[str]:
+    """Return who dies in each round; twenty rounds always have the same deaths among them."""
+    chosen: list[str] = []
+    while len(chosen) < rounds:
+        block = [victims for victims, times in VICTIMS.items() for _ in range(times)]
+        chance.shuffle(block)
+        chosen += block
+    return chosen[:rounds]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the watch reads /proc")
 def test_a_hundred_deaths(chaos: tuple[System, int]) -> None:
     system, port = chaos
     seed = int(os.environ.get("ATLAS_CHAOS_SEED") or random.randrange(1 << 32))
     print(f"ATLAS_CHAOS_SEED={seed} ATLAS_CHAOS_ROUNDS={ROUNDS}")
     chance = random.Random(seed)
-    reaper = Reaper(system)
+    reaper = Reaper(system, port)
     victims: Counter[str] = Counter()
     began = time.monotonic()
     with Watch(system.state_dir) as watch, closed_loop(port, speech, CLIENTS) as clients:
-        for number in range(ROUNDS):
+        for number, chosen in enumerate(in_random_order(chance, ROUNDS)):
             reaper.calm()
-            victim = chance.choices(tuple(VICTIMS), tuple(VICTIMS.values()))[0]
-            print(f"round {number}: {victim}")
-            victims[victim] += 1
-            reaper.strike(victim)
+            print(f"round {number}: {chosen}")
+            victims[chosen] += 1
+            reaper.strike(chosen)
         reaper.calm()
         clients.stop()
     print(f"{victims} in {time.monotonic() - began:.0f} s, {watch.looks} looks, {watch.most}")
