@@ -27,7 +27,8 @@ class Command:
     cwd: str
     output_fd: int
     sockets: tuple[tuple[str, int], ...] = ()
-    umask: int = 0o022
+    umask: int | None = None
+    """None: as ours, which is the user's own where the daemon or a probe is started."""
     open_files: int | None = None
     """RLIMIT_NOFILE, soft and hard."""
     processes: int | None = None

@@ -3,8 +3,9 @@
 posix_spawn(3) everywhere: no Python runs between fork and exec, so nothing here can deadlock or
 meet the Objective-C fork crash, and the exec's own error comes back as an exception.
 
-It changes the working directory of the whole daemon for the time of one call (posix_spawn has
-no portable chdir, and a shell in between costs half a millisecond): the daemon is one thread.
+It changes the working directory and the umask of the whole daemon for the time of one call
+(posix_spawn has no portable chdir, and a shell in between costs half a millisecond): no other
+thread of the daemon may depend on either.
 """
 
 import contextlib
@@ -91,22 +92,20 @@ def _start(command: Command, launch: trampoline.Launch, file: str, *, has_setsid
         argv = [sys.executable, "-I", "-S", "-c", _SETSID, start, *argv]
         start = sys.executable
     with _gate(launch) as (entrance, bolt), _placed(command, entrance) as actions:
-        before = os.umask(command.umask)
         try:
-            pid = os.posix_spawn(
-                start,
-                argv,
-                launch.env,
-                file_actions=actions,
-                setsid=has_setsid,
-                setsigmask=(),
-                # "Ignored" would survive the exec, and Python ignores SIGPIPE.
-                setsigdef=signal.valid_signals(),
-            )
+            with _umask(command.umask):
+                pid = os.posix_spawn(
+                    start,
+                    argv,
+                    launch.env,
+                    file_actions=actions,
+                    setsid=has_setsid,
+                    setsigmask=(),
+                    # "Ignored" would survive the exec, and Python ignores SIGPIPE.
+                    setsigdef=signal.valid_signals(),
+                )
         except OSError as error:
             _refused(error, file)
-        finally:
-            os.umask(before)
         if bolt is not None:
             try:
                 trampoline.settle(pid, command, launch)
@@ -181,6 +180,19 @@ def _working_directory(cwd: str) -> Iterator[None]:
     finally:
         os.fchdir(back)
         os.close(back)
+
+
+@contextlib.contextmanager
+def _umask(mask: int | None) -> Iterator[None]:
+    """Have a umask for the time of one call, as `_working_directory` has a directory."""
+    if mask is None:
+        yield
+        return
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextlib.contextmanager

@@ -126,10 +126,13 @@ def test_umask_is_the_child_s_alone(stage: "Stage", route: str) -> None:
     try:
         pid = spawn_with(stage, "sh", "-c", "umask; : >made", umask=0o027, **ROUTES[route])
         assert os.umask(0o077) == 0o077
+        plain = spawn_with(stage, "sh", "-c", "umask >own", **ROUTES[route])
     finally:
         os.umask(before)
     assert stage.line() == "0027"
     assert stage.reap(pid) == 0
+    assert stage.reap(plain) == 0
+    assert (stage.tmp_path / "own").read_text() == "0077\n"
     assert stat.S_IMODE((stage.tmp_path / "made").stat().st_mode) == 0o640
 
 
