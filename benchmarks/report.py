@@ -36,7 +36,11 @@ def sections(sizes: Sequence[int]) -> list[tuple[str, list[Metric]]]:
     return [
         (
             "Start, from the command until every service runs",
-            [Metric(f"start/{n}", f"{n} services", Unit.MILLISECONDS) for n in sizes],
+            [
+                *(Metric(f"start/{n}", f"{n} services", Unit.MILLISECONDS) for n in sizes),
+                Metric(f"start/cpu/{last}", f"{last}: CPU until idle", Unit.SECONDS),
+                Metric(f"start/settled/{last}", f"{last}: idle after", Unit.SECONDS, ratio=False),
+            ],
         ),
         (
             "Restart after `kill -9` of a service",
