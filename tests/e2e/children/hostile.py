@@ -1,15 +1,17 @@
 """A service whose tree does all that a tree can do to outlive a stop.
 
-`hostile.py PORT ROOT kept|wiped`: a sibling that ignores every polite signal; a grandchild that
-left the session, lost its parent, ignores the signals too and holds PORT, with its environment kept
-or wiped; and fifty children. Prints `complete` when all of them are there. ROOT only stands on the
-command lines, for the test to find what is left.
+`hostile.py PORT ROOT kept|late|wiped`: a sibling that ignores every polite signal; a grandchild
+that left the session, lost its parent, ignores the signals too and holds PORT, with its environment
+kept or wiped, at once or (late) when the run has got its control group; and fifty children. Prints
+`complete` when all of them are there. ROOT only stands on the command lines, for the test to find
+what is left.
 """
 
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 CHILDREN = 50
 HOLDER = """
@@ -25,6 +27,8 @@ time.sleep(999)
 
 def main() -> None:
     port, root, environment = sys.argv[1:]
+    if environment == "late":
+        wait_for_group()
     if os.fork() == 0:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -49,6 +53,12 @@ def main() -> None:
     if os.read(told, 4) == b"held":
         print("complete", flush=True)
     time.sleep(999)
+
+
+def wait_for_group() -> None:
+    deadline = time.monotonic() + 5
+    while "/atlas-" not in Path("/proc/self/cgroup").read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":
