@@ -7,6 +7,7 @@ sockets are kept in the sink's store: a daemon that follows a killed one gets th
 sink gets them from the daemon.
 """
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -18,7 +19,7 @@ from supervisor.core.events import Exit
 from supervisor.core.spec import LogSpec
 from supervisor.holder import Holder
 from supervisor.launcher import Launcher
-from supervisor.logs.channel import MOST_DESCRIPTORS
+from supervisor.logs.channel import MOST_DESCRIPTORS, Reply
 from supervisor.logs.transfer import waiting_bytes
 from supervisor.posix.descriptors import is_listening
 from supervisor.sinks import PATIENCE, SinkLink, SinkReplaceError
@@ -63,6 +64,8 @@ class Output:
         self._logs_dir = logs_dir
         self._complain = complain
         self._outlets: dict[str, Outlet] = {}
+        self._parting: dict[str, Outlet] = {}
+        """Of services that are gone, until the sink has taken what they wrote last."""
         self._sockets: dict[str, tuple[socket.socket, ...]] = {}
         self._released: set[str] = set()
         """Names that a sink may still hold, since none was there to be told."""
@@ -106,7 +109,8 @@ class Output:
     async def close(self, *, quit_sink: bool) -> None:
         """Let go of all; with `quit_sink` the sink writes what it has, and both helpers end."""
         written = await self._sink.close(end=quit_sink)
-        left = [name for name, each in self._outlets.items() if waiting_bytes(each.fd)]
+        outlets = {**self._parting, **self._outlets}
+        left = [name for name, each in outlets.items() if waiting_bytes(each.fd)]
         if quit_sink and not written and left:
             self._complain(
                 f"no log sink took the last output of {', '.join(left)}; it is kept for the next "
@@ -115,9 +119,10 @@ class Output:
             self._holder.close(end=False)
         else:
             self._holder.close(end=quit_sink)
-        for outlet in self._outlets.values():
+        for outlet in outlets.values():
             os.close(outlet.fd)
         self._outlets.clear()
+        self._parting.clear()
         self._sockets.clear()
 
     async def replace_sink(self) -> None:
@@ -140,8 +145,10 @@ class Output:
         """
         outlet = self._outlets.get(name)
         if outlet is None:
+            parting = self._parting.pop(name, None)
             fifo = f"{self._state_dir}/fifo/{name}"
-            outlet = Outlet(fifo, self._log(name), policy, _open_fifo(fifo))
+            fd = _open_fifo(fifo) if parting is None else parting.fd
+            outlet = Outlet(fifo, self._log(name), policy, fd)
             self._outlets[name] = outlet
             self._sink.send("attach", _attachment(name, outlet))
             self._holder.renew()
@@ -159,9 +166,24 @@ class Output:
     def forget(self, name: str) -> None:
         """Let go of a service that will not write any more; its log stays, with all it wrote."""
         outlet = self._outlets.pop(name, None)
-        if outlet is None:
+        if outlet is not None:
+            self._parting[name] = outlet
+            self._part(name, outlet)
+
+    def _part(self, name: str, outlet: Outlet) -> None:
+        """Have the FIFO emptied, and remove it once that is done: the sink opens it by its name.
+
+        Where there is no sink, the next one is told.
+        """
+        task = self._sink.send("detach", {"name": name})
+        if task is not None:
+            task.add_done_callback(lambda done: self._parted(name, outlet, done))
+
+    def _parted(self, name: str, outlet: Outlet, done: asyncio.Task[Reply | None]) -> None:
+        # It may have been opened again meanwhile.
+        if done.cancelled() or done.result() is None or self._parting.get(name) is not outlet:
             return
-        self._sink.send("detach", {"name": name})
+        del self._parting[name]
         os.close(outlet.fd)
         with contextlib.suppress(OSError):
             os.unlink(outlet.fifo)
@@ -204,7 +226,7 @@ class Output:
     def release(self, name: str) -> None:
         """Keep these no longer, whether this daemon or an earlier one put them there."""
         self._sockets.pop(name, None)
-        if not self._sink.send("forget", {"name": name}):
+        if self._sink.send("forget", {"name": name}) is None:
             self._released.add(name)
 
     async def held(self) -> dict[str, list[socket.socket]]:
@@ -249,8 +271,11 @@ class Output:
         # All at once, before anybody else can ask something about a service it does not know.
         for name, outlet in self._outlets.items():
             self._sink.send("attach", _attachment(name, outlet))
+        for name, outlet in self._parting.items():
+            self._sink.send("attach", _attachment(name, outlet))
+            self._part(name, outlet)
         for name in list(self._released):
-            if self._sink.send("forget", {"name": name}):
+            if self._sink.send("forget", {"name": name}) is not None:
                 self._released.discard(name)
         for at, name in enumerate(list(self._sockets)):
             if name in self._sockets:
@@ -261,7 +286,7 @@ class Output:
             self._holder.renew()
 
     def _fifos(self) -> Iterator[tuple[str, int]]:
-        for outlet in self._outlets.values():
+        for outlet in (*self._outlets.values(), *self._parting.values()):
             yield outlet.fifo, outlet.fd
 
     async def _rescue(self) -> bool:
@@ -276,7 +301,7 @@ class Output:
         saved = True
         for name, fd in self._unread():
             try:
-                if name not in self._outlets and name not in logs:
+                if name not in (self._outlets | self._parting) and name not in logs:
                     saved = await self._drain(name) and saved
             finally:
                 os.close(fd)

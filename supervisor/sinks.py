@@ -78,16 +78,18 @@ class SinkLink:
             await self._join_or_start()
         self._keeper = asyncio.create_task(self._keep())
 
-    def send(self, op: str, fields: Mapping[str, object], fds: Sequence[int] = ()) -> bool:
-        """Ask without waiting; trouble is complained of. False: there is no sink to ask."""
+    def send(
+        self, op: str, fields: Mapping[str, object], fds: Sequence[int] = ()
+    ) -> asyncio.Task[Reply | None] | None:
+        """Ask without waiting; trouble is complained of. None: there is no sink to ask."""
         answer = self._ask(op, fields, fds)
         if answer is None:
-            return False
+            return None
         # asyncio keeps only weak references to tasks.
         task = asyncio.create_task(self._answered(op, answer, PATIENCE))
         self._unanswered.add(task)
         task.add_done_callback(self._unanswered.discard)
-        return True
+        return task
 
     async def request(
         self,

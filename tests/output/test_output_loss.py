@@ -147,3 +147,60 @@ async def test_a_sink_that_cannot_come_leaves_the_last_lines_to_the_next_daemon(
     async with place.output():
         await until(lambda: not lives(old.pid), "the old holder has an heir")
         assert place.content("tts") == b"unread\n"
+
+
+async def test_a_service_that_is_gone_leaves_its_last_lines_and_no_fifo(place: Place) -> None:
+    async with place.output() as output:
+        fd = output.open("tts", LogSpec())
+        output.open("other", LogSpec())
+        os.write(fd, b"last\n")
+        output.forget("tts")
+        await until(lambda: os.listdir(place.state / "fifo") == ["other"], "its FIFO is gone")
+        assert place.content("tts") == b"last\n"
+        assert sorted(await output.lost()) == ["other"]
+        # It comes back, with a FIFO of its own.
+        fd = output.open("tts", LogSpec())
+        os.write(fd, b"first again\n")
+        assert await output.flush("tts")
+        assert place.content("tts") == b"last\nfirst again\n"
+    assert place.said == []
+
+
+async def test_a_service_that_is_gone_while_there_is_no_sink_is_read_by_the_next(
+    place: Place,
+) -> None:
+    async with place.output() as output:
+        fd = output.open("tts", LogSpec())
+        assert await output.flush("tts")
+        sink = output.sink_pid
+        assert sink is not None
+        os.kill(sink, signal.SIGKILL)
+        os.write(fd, b"last\n")
+        output.forget("tts")
+        await until(lambda: os.listdir(place.state / "fifo") == [], "its FIFO is gone")
+        assert place.content("tts") == b"last\n"
+
+
+async def test_one_that_comes_back_before_it_was_quite_gone_goes_on(place: Place) -> None:
+    async with place.output() as output:
+        fd = output.open("tts", LogSpec())
+        os.write(fd, b"one\n")
+        output.forget("tts")
+        assert output.open("tts", LogSpec()) == fd
+        os.write(fd, b"two\n")
+        assert await output.flush("tts")
+        assert place.content("tts") == b"one\ntwo\n"
+        assert os.listdir(place.state / "fifo") == ["tts"]
+    assert place.said == []
+
+
+async def test_another_policy_is_gone_by_at_once(place: Place) -> None:
+    async with place.output() as output:
+        fd = output.open("tts", LogSpec())
+        assert output.open("tts", LogSpec(max_size=4096, keep=2, compress=False)) == fd
+        for number in range(200):
+            os.write(fd, b"%d %s\n" % (number, b"x" * 90))
+        assert await output.flush("tts")
+        names = sorted(each.name for each in place.logs.glob("tts.log*"))
+        assert names == ["tts.log", "tts.log.1", "tts.log.2"]
+    assert place.said == []
