@@ -32,6 +32,8 @@ class Enrolment:
         self._cgroups = Cgroups.find(fleet)
         self._complain = complain
         self._complained = False
+        self._bounds = True
+        """False once it is known that groups here can keep no limits: they have no controllers."""
         self._waiting: list[LiveRun] = []
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -44,13 +46,19 @@ class Enrolment:
 
     def before_start(self, name: str, run: int, limits: Limits) -> Group | None:
         """Return the group that a run is to enter at once for its limits to be kept, if any."""
-        if self._cgroups is None or (limits.memory is None and limits.processes is None):
+        asked = limits.memory is not None or limits.processes is not None
+        if self._cgroups is None or not asked or not self._bounds:
             return None
         try:
-            return self._cgroups.make(name, run, limits)
+            group = self._cgroups.make(name, run, limits)
         except CgroupError as error:
             self._say(str(error))
             return None
+        if group.bounds_memory or group.bounds_processes:
+            return group
+        self._bounds = False
+        group.remove()
+        return None
 
     def after_start(self, live: LiveRun) -> None:
         """See that a run is in a group soon."""
@@ -68,7 +76,7 @@ class Enrolment:
         """Return the groups in which something lives and that are of no run that is known."""
         return {} if self._cgroups is None else self._cgroups.sweep(keep)
 
-    def close(self) -> None:
+    def close(self, living: Collection[tuple[str, int]]) -> None:
         """Move nothing any more; groups of living runs stay."""
         if self._timer is not None:
             self._timer.cancel()
@@ -77,6 +85,8 @@ class Enrolment:
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
         if self._cgroups is not None:
+            # What has only just ended may still have kept its group from being removed then.
+            self._cgroups.sweep(living)
             self._cgroups.close()
 
     # Inside ----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from supervisor.core.spec import HttpCheck, ProbeKind, ProbeSpec, ServiceSpec, T
 from supervisor.core.unit import Completed, Failed, Goal, Running, Spawning, Unit, Waiting
 from supervisor.enrolment import Enrolment
 from supervisor.journal import Journal
-from supervisor.launcher import Launcher
+from supervisor.launcher import Launcher, ServiceLauncher
 from supervisor.ledger import Ledger, Record
 from supervisor.output import Output, OutputError
 from supervisor.posix import tree as trees
@@ -35,6 +35,7 @@ from supervisor.posix.identity import boot_id, identify
 from supervisor.posix.ports import owner_of
 from supervisor.posix.spawn import Command, SpawnError, spawn
 from supervisor.posix.state import UnsafePathError
+from supervisor.posix.trampoline import never_started
 from supervisor.posix.tree import Tree
 from supervisor.posix.usage import Usage, tree_usage
 from supervisor.probes import Context, Prober
@@ -83,6 +84,9 @@ class Machine:
             self.launcher.child_ended(pid, ending)
             self._output.child_ended(pid, ending)
             return
+        if never_started(pid):
+            text = f"run {live.run} ended before its program began: the log says why"
+            self._journal.append(live.spec.name, Topic.SPAWN_FAILED, text, live.run)
         # Its group is looked at after the reaping, when only what is left over is in it.
         loop = asyncio.get_running_loop()
         loop.call_soon(self._post, live.spec.name, Exited(live.run, ending))
@@ -212,7 +216,7 @@ class Machine:
         context = Context(
             cwd=spec.cwd,
             environment=lambda: self.environment(spec, run),
-            launcher=self.launcher,
+            launcher=ServiceLauncher(self.launcher, spec.user, spec.umask),
         )
         return await self._prober.ask(probe_spec, context)
 
@@ -313,7 +317,7 @@ class Machine:
         for live in self.runs:
             if live.watch is not None:
                 live.watch.cancel()
-        self.enrolment.close()
+        self.enrolment.close([(live.spec.name, live.run) for live in self.runs])
         self.sockets.close()
 
     # Inside ----------------------------------------------------------------------------------

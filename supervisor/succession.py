@@ -158,6 +158,8 @@ class Succession:
             text = f"could not be ended: {'; '.join(left)}"
             self.journal.append(marker.unit, Topic.LEFT_OVER, text, run)
         else:
+            if group is not None:
+                group.remove()
             text = f"what was left of run {run} (pid {leader.pid} and below) was ended"
             self.journal.append(marker.unit, Topic.RETIRED, text, run)
 
