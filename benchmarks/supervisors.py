@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
         Path(options.json).write_text(
             json.dumps({"plan": asdict(plan), **asdict(outcome)}, indent=1)
         )
-    ours = [failure for failure in outcome.failures if failure.startswith("atlasctl")]
+    ours = [f for f in outcome.failures if f.startswith(("atlasctl", "interrupted"))]
     return 1 if ours or any(left.startswith("atlasctl") for left in outcome.left) else 0
 
 

@@ -12,7 +12,6 @@ import pytest
 from benchmarks.beacon import Announcements, build
 from benchmarks.numbered import WIDTH, Tally, is_last, tally
 
-
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
 
