@@ -29,11 +29,12 @@ from supervisor.core.spec import FleetSpec
 from supervisor.core.unit import Running
 from supervisor.journal import Journal
 from supervisor.ledger import Ledger
+from supervisor.logs.capacity import raise_file_limit
 from supervisor.machine import Machine
 from supervisor.output import Output
 from supervisor.posix.lock import DaemonLock, LockHeldError
 from supervisor.posix.reaper import Reaper
-from supervisor.posix.spawn import seal_descriptors
+from supervisor.posix.spawn import keep_file_limit, seal_descriptors
 from supervisor.posix.state import UnsafePathError, private_directory
 from supervisor.posix.tree import become_subreaper
 from supervisor.runtime import Runtime
@@ -46,10 +47,11 @@ MEMORY_PERIOD = 5.0
 """Seconds between two looks at the memory of services that have a limit."""
 
 
-def run(config: Path) -> int:
+def run(config: Path, *, take_down: bool = False) -> int:
     """Supervise what `config` describes until told to stop; return the exit code.
 
-    Raises `ConfigError` if the file is not valid.
+    With `take_down` nothing is started, and all that an earlier daemon left is ended. Raises
+    `ConfigError` if the file is not valid.
     """
     origin = Origin.here()
     handover = upgrade.inherited(os.environ)
@@ -65,10 +67,13 @@ def run(config: Path) -> int:
         print(f"atlasctl: {error}", file=sys.stderr)
         return EXIT_FAILED
     try:
+        keep_file_limit()
+        raise_file_limit()
         seal_descriptors()
         become_subreaper()
         os.chdir(spec.root)
-        asyncio.run(Daemon(spec, origin, lock, handover).serve())
+        daemon = Daemon(spec, origin, lock, handover)
+        asyncio.run(daemon.serve(take_down=take_down))
     except (BindError, OSError) as error:
         print(f"atlasctl: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -130,8 +135,10 @@ class Daemon:
 
     # Life ------------------------------------------------------------------------------------
 
-    async def serve(self) -> None:
+    async def serve(self, *, take_down: bool = False) -> None:
         """Run until SIGTERM, SIGINT or a client's shutdown, and stop all services then.
+
+        With `take_down` that is at once, and nothing is started before.
 
         An upgrade ends it too, and does not return: the new code goes on where this one was.
         """
@@ -146,6 +153,9 @@ class Daemon:
         self._journal.append("", "daemon", self._first_words())
         try:
             await self._output.start()
+            if take_down:
+                self._life.stopping = True
+                self._life.ending.set()
             await self._begin()
             await self._server.start()
             self._adopt_spec(self._spec)
@@ -185,7 +195,8 @@ class Daemon:
         self._reaper.start()
         await succession.end_the_rest(services)
         self._runtime.stop(unwanted, "asked before the last daemon was killed")
-        self._runtime.start(wanted, "the daemon starts")
+        if not self._life.stopping:
+            self._runtime.start(wanted, "the daemon starts")
         if self._handover is not None:
             _ = self._begin_task(self._output.replace_sink())
 

@@ -163,7 +163,9 @@ COMMANDS = (
         "configuration:run",
         "run the supervisor in the foreground",
         "Run the supervisor in the foreground until SIGTERM or Ctrl-C, for launchd, systemd or a "
-        "terminal of its own. `up` does this in the background.",
+        "terminal of its own. `up` does this in the background. With --take-down nothing is "
+        "started: what a killed supervisor has left is taken over and ended.",
+        (options.take_down,),
     ),
     Command(
         "completion",

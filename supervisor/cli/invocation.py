@@ -36,6 +36,7 @@ class Invocation:
     timestamps: bool = False
     wait: bool = True
     rolling: bool = False
+    take_down: bool = False
     timeout: float = UP_TIMEOUT
     lines: int | None = None
     all_lines: bool = False

@@ -119,7 +119,7 @@ def _start(system: System, spec: FleetSpec, log: str) -> tuple[int, int]:
         command = Command(
             # -P: a folder called `supervisor` in the root of the system must not be taken for us.
             argv=(sys.executable, "-P", "-m", "supervisor.cli", "-c", system.config, "run"),
-            env=_environment(),
+            env=environment(),
             cwd=spec.root,
             output_fd=output,
         )
@@ -132,7 +132,7 @@ def _start(system: System, spec: FleetSpec, log: str) -> tuple[int, int]:
         os.close(output)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return our environment, with which the child finds this package in a bare checkout too."""
     env = dict(os.environ)
     holder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from supervisor.cli import wording
+from supervisor.cli import takedown, wording
 from supervisor.cli.connection import (
     System,
     Verb,
@@ -13,7 +13,6 @@ from supervisor.cli.connection import (
     command,
     compare,
     fleet_status,
-    no_daemon,
     short_path,
     shutdown,
     speaking_to,
@@ -35,7 +34,6 @@ from supervisor.cli.services import (
     progress_roll,
     progress_up,
 )
-from supervisor.cli.survivors import left_running
 from supervisor.cli.terminal import printable, warn
 from supervisor.cli.waiting import Outcome, View, wait
 from supervisor.config.codec import encode
@@ -249,7 +247,7 @@ def down(call: Invocation) -> int:
     view = View(call.paint, "down")
     fleet = running_or_none(system)
     if fleet is None:
-        return _nothing_to_stop(system)
+        return _nothing_to_stop(system, call.timeout)
     pid = fleet["daemon"]["pid"]
     daemon = identify(pid)
     names = [service["name"] for service in fleet["services"]]
@@ -295,15 +293,11 @@ def running_or_none(system: System) -> FleetStatus | None:
         return running(system)
 
 
-def _nothing_to_stop(system: System) -> int:
-    if not left_running(system.state_dir):
-        print("nothing runs, nothing changed")
-        return ExitStatus.AS_ASKED
-    raise CommandError(
-        ExitStatus.NO_DAEMON,
-        no_daemon(system).message,
-        "let a new one take over, then stop all: atlasctl up --no-wait && atlasctl down",
-    )
+def _nothing_to_stop(system: System, timeout: float) -> int:
+    if takedown.is_needed(system.state_dir):
+        return takedown.take_down(system, timeout)
+    print("nothing runs, nothing changed")
+    return ExitStatus.AS_ASKED
 
 
 def report_failure(outcome: Outcome) -> int:

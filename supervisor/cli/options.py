@@ -56,6 +56,16 @@ def rolling(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def take_down(parser: argparse.ArgumentParser) -> None:
+    """Take `--take-down`."""
+    parser.add_argument(
+        "--take-down",
+        dest="take_down",
+        action="store_true",
+        help="end what a killed supervisor has left, and nothing else",
+    )
+
+
 def watch(parser: argparse.ArgumentParser) -> None:
     """Take `--watch`."""
     parser.add_argument("--watch", action="store_true", help="show it again every second")

@@ -73,6 +73,21 @@ class DaemonLock:
             self._fd = None
 
 
+def is_locked(path: str) -> bool:
+    """Tell whether a living process holds a lock on this file; False where there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def lock_holder(path: str) -> int | None:
     """Return the pid of the daemon that a lock file names and that lives, without locking."""
     try:

@@ -11,6 +11,7 @@ thread of the daemon may depend on either.
 import contextlib
 import errno
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,32 @@ def seal_descriptors() -> None:
                 os.set_inheritable(int(name), False)
 
 
+def keep_file_limit() -> None:
+    """Give every child the soft RLIMIT_NOFILE that holds now, whatever becomes of our own.
+
+    To be called before the daemon raises its own: a program that uses select(2) breaks when its
+    descriptors may pass 1024, and so does one that closes all that there might be.
+    """
+    global _children_files
+    _children_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+_children_files: int | None = None
+
+
+@contextlib.contextmanager
+def _file_limit_of_children() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _children_files is None or _children_files == soft:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_children_files, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def spawn(command: Command, *, has_setsid: bool = True) -> int:
     """Start the command in a session of its own and return its pid.
 
@@ -93,7 +120,7 @@ def _start(command: Command, launch: trampoline.Launch, file: str, *, has_setsid
         start = sys.executable
     with _gate(launch) as (entrance, bolt), _placed(command, entrance) as actions:
         try:
-            with _umask(command.umask):
+            with _umask(command.umask), _file_limit_of_children():
                 pid = os.posix_spawn(
                     start,
                     argv,

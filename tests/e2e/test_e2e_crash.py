@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.e2e.conftest import SLEEPER, System, eventually, free_port
 
@@ -188,6 +189,27 @@ def lives(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+@pytest.mark.parametrize("killed", ["daemon", "daemon and sink", "all but the services"])
+def test_down_ends_what_a_killed_daemon_has_left(system: System, killed: str) -> None:
+    tree = ["sh", "-c", "sleep 1000 & trap '' TERM; sleep 1000"]
+    system.write({"a": {"command": tree, "stop": {"timeout": "0.5s"}}, "b": {"command": SLEEPER}})
+    system.ctl("up")
+    services = [system.service(name)["pid"] for name in "ab"]
+    daemon = system.daemon_pid()
+    others = [p for p in system.processes() if p.pid not in services and p.ppid() == daemon]
+    sink = system.status()["daemon"]["sink_pid"]
+    system.kill_daemon()
+    for process in others:
+        if killed == "all but the services" or (killed != "daemon" and process.pid == sink):
+            process.kill()
+    told = system.ctl("down").stdout
+    assert "stopped 2 services that a killed supervisor had left" in told
+    assert [p for p in system.processes() if lives(p)] == []
+    assert system.ctl("down").stdout == "nothing runs, nothing changed\n"
+    system.ctl("up")
+    assert system.service("a")["run"] == 2
 
 
 def test_the_sink_is_replaced_and_no_line_is_lost(system: System) -> None:

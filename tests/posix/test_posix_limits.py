@@ -18,7 +18,7 @@ import pytest
 
 from supervisor.posix import trampoline
 from supervisor.posix.account import environment_for, find_account
-from supervisor.posix.spawn import Command, SpawnError, spawn
+from supervisor.posix.spawn import Command, SpawnError, keep_file_limit, spawn
 from supervisor.posix.trampoline import never_started
 
 if TYPE_CHECKING:
@@ -45,6 +45,24 @@ ROUTES: dict[str, dict[str, Any]] = {
 
 def spawn_with(stage: "Stage", *argv: str, env: dict[str, str] | None = None, **what: Any) -> int:
     return spawn(replace(stage.command(*argv, env=env), **what))
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_raised_file_limit_is_the_daemon_s_alone(stage: "Stage", route: str) -> None:
+    """A program that uses select(2) breaks when its descriptors may pass 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ours = min(hard, 5000) if hard != resource.RLIM_INFINITY else 5000
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+        keep_file_limit()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (ours, hard))
+        pid = spawn_with(stage, "sh", "-c", "ulimit -S -n", **ROUTES[route])
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == ours
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        keep_file_limit()
+    assert stage.line() == "1024"
+    assert stage.reap(pid) == 0
 
 
 def as_nobody(action: Callable[[], str]) -> str:
