@@ -157,7 +157,7 @@ def test_services_outlive_the_daemon_and_the_next_one_adopts_them(system: System
     pid = system.service("a")["pid"]
     system.kill_daemon()
     assert psutil.pid_exists(pid)
-    told = system.ctl("down", check=3)
+    told = system.ctl("status", check=3)
     assert str(pid) in told.stderr + told.stdout
     foreground_up = system.ctl("up", "a")
     assert foreground_up.returncode == 0

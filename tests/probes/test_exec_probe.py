@@ -5,7 +5,6 @@ import contextlib
 import os
 import resource
 import shutil
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
