@@ -262,11 +262,12 @@ class Duration(ScalarType):
 
     def schema(self) -> dict[str, object]:
         """Return the pattern of durations."""
-        return {
+        spelled: dict[str, object] = {
             "type": "string",
             "pattern": f"^(?:{DURATION_PATTERN}|{EXPANDABLE})$",
             "examples": ["500ms", "2s", "5m", "1h30m"],
         }
+        return spelled if self.least > 0 else {"anyOf": [{"const": 0}, spelled]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,12 @@ class SpellingError(ValueError):
 
 
 def parse_duration(text: str) -> float:
-    """Return seconds: `500ms`, `2s`, `1.5s`, `5m`, `1h30m`. Units go from large to small."""
+    """Return seconds: `500ms`, `2s`, `1.5s`, `5m`, `1h30m`. Units go from large to small.
+
+    Nothing at all needs no unit: `0`.
+    """
+    if text == "0":
+        return 0.0
     if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text):
         raise SpellingError(
             f"{text} has no unit", f"write {text}s for seconds, or {text}ms, {text}m"

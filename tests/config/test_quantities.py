@@ -24,6 +24,7 @@ from supervisor.config.quantities import (
         ("1h30m", 5400.0),
         ("1h0m1s1ms", 3601.001),
         ("0s", 0.0),
+        ("0", 0.0),
         ("0.5h", 1800.0),
         ("90m", 5400.0),
     ],
@@ -37,6 +38,8 @@ def test_durations(text: str, seconds: float) -> None:
     [
         "",
         "5",
+        "00",
+        "0.0",
         "-1s",
         "1 s",
         "s",
