@@ -24,6 +24,7 @@ from supervisor import __version__, upgrade
 from supervisor.api import Api, Busy, Life
 from supervisor.config.loader import load
 from supervisor.control.server import BindError, ControlServer
+from supervisor.core.effects import Topic
 from supervisor.core.events import Event, Exceeded
 from supervisor.core.spec import FleetSpec
 from supervisor.core.unit import Running
@@ -213,6 +214,9 @@ class Daemon:
         self._runtime.stop(list(self._runtime.fleet.units), "the daemon stops")
         while not self._runtime.quiet():
             await self._runtime.changed()
+        if ended := await self._machine.end_orphans():
+            text = f"ended what no service claimed any more: {'; '.join(ended)}"
+            self._journal.append("", Topic.LEFT_OVER, text)
         self._journal.append("", "daemon", "daemon stopped; nothing of it is left running")
         self._ledger.retire()
 

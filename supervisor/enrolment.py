@@ -19,8 +19,8 @@ from supervisor.posix.identity import identify, is_alive
 from supervisor.posix.tree import descendants
 from supervisor.runs import LiveRun
 
-DELAY = 0.1
-"""Seconds after a start; those of one batch of starts are moved together."""
+DELAY = 0.03
+"""Seconds after a start, so that it is out of the way of the next starts."""
 PASSES = 4
 """Looks at the children of a run that is being moved: each may have forked meanwhile."""
 

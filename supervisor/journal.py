@@ -11,7 +11,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 NAME = "journal.ndjson"
@@ -57,7 +57,9 @@ class Journal:
         self._seq += 1
         entry = Entry(self._seq, round(self._clock(), 3), unit, topic, text, run)
         self._tail.append(entry)
-        line = json.dumps(asdict(entry), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        # Not dataclasses.asdict, which copies deeply: 10 µs, several times in each restart.
+        told = {name: getattr(entry, name) for name in Entry.__slots__}
+        line = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         try:
             if self._size + len(line) > MAX_SIZE:
                 self._rotate()

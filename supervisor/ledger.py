@@ -12,7 +12,7 @@ differs and every record is history.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -143,7 +143,13 @@ class Ledger:
 
 
 def _line(record: Record) -> bytes:
-    return json.dumps(asdict(record), separators=(",", ":")).encode() + b"\n"
+    # Not dataclasses.asdict, which copies deeply: 30 µs of each restart. Defaults are left out.
+    told = {
+        name: value
+        for name in _TYPES
+        if (value := getattr(record, name)) != _DEFAULTS.get(name, _DEFAULTS)
+    }
+    return json.dumps(told, separators=(",", ":")).encode() + b"\n"
 
 
 def read_records(path: Path) -> Iterator[Record]:
@@ -156,10 +162,10 @@ def read_records(path: Path) -> Iterator[Record]:
         return
     for line in data.splitlines():
         try:
-            fields = json.loads(line)
+            told = json.loads(line)
             # A field that this release does not know was written by a newer one, which may have
             # been taken back: better to know less of a run than to lose it.
-            record = Record(**{name: fields[name] for name in fields if name in _TYPES})
+            record = Record(**{name: told[name] for name in told if name in _TYPES})
             record = replace(record, recent=tuple(record.recent))
         except (ValueError, TypeError):
             continue
@@ -188,6 +194,11 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "restarts": (int,),
     "in_a_row": (int,),
     "recent": (tuple,),
+}
+
+
+_DEFAULTS: Final = {
+    field.name: field.default for field in fields(Record) if field.default is not MISSING
 }
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from supervisor.config.dotenv import read_env_file
 from supervisor.config.problems import ConfigError
 from supervisor.core.effects import Note, Topic
-from supervisor.core.events import Event, Exit, Exited, ProbeResult, RunId
+from supervisor.core.events import Event, Exit, ExitCode, Exited, ProbeResult, RunId
 from supervisor.core.plan import fingerprint
 from supervisor.core.spec import HttpCheck, ProbeKind, ProbeSpec, ServiceSpec, TcpCheck
 from supervisor.core.unit import Completed, Failed, Goal, Running, Spawning, Unit, Waiting
@@ -24,6 +24,7 @@ from supervisor.ledger import Ledger, Record
 from supervisor.output import Output, OutputError
 from supervisor.posix import tree as trees
 from supervisor.posix.account import AccountError, environment_for
+from supervisor.posix.chainload import NOT_STARTED
 from supervisor.posix.environment import (
     Marker,
     checksum,
@@ -32,6 +33,7 @@ from supervisor.posix.environment import (
     service_environment,
 )
 from supervisor.posix.identity import boot_id, identify
+from supervisor.posix.orphans import end_orphans
 from supervisor.posix.ports import owner_of
 from supervisor.posix.spawn import Command, SpawnError, spawn
 from supervisor.posix.state import UnsafePathError
@@ -67,6 +69,7 @@ class Machine:
         self._ledger = ledger
         self._post = post
         self._prober = Prober()
+        self._fingerprints: dict[str, tuple[ServiceSpec, int]] = {}
         self.launcher = Launcher()
         self.runs = Runs(logs_dir, lambda: output.pids | self.launcher.pids)
         self.sockets = HeldSockets(output)
@@ -84,7 +87,7 @@ class Machine:
             self.launcher.child_ended(pid, ending)
             self._output.child_ended(pid, ending)
             return
-        if never_started(pid):
+        if ending == ExitCode(NOT_STARTED) and never_started(pid):
             text = f"run {live.run} ended before its program began: the log says why"
             self._journal.append(live.spec.name, Topic.SPAWN_FAILED, text, live.run)
         # Its group is looked at after the reaping, when only what is left over is in it.
@@ -119,7 +122,8 @@ class Machine:
                 user=spec.user,
                 cgroup=None if group is None else group.path,
             )
-            self._intend(spec.name, run, beside=beside)
+            live_mark = checksum(environment)
+            self._intend(spec, run, live_mark, beside=beside)
             # Before the spawn, so that it stands above all that the run prints.
             self._output.mark(spec.name, f"run {run} begins")
             pid = spawn(command)
@@ -136,15 +140,14 @@ class Machine:
             spec,
             run,
             tree,
-            fingerprint(spec),
+            self._fingerprint(spec),
             environment,
-            checksum(environment),
+            live_mark,
             private=own,
             group=group,
         )
         self.keep(live)
         self.enrolment.after_start(live)
-        self._record_spawned(live, beside=beside)
         return pid
 
     def signal(self, name: str, run: RunId, signal: int) -> None:
@@ -205,6 +208,10 @@ class Machine:
             within=KILL_TIMEOUT,
         )
 
+    async def end_orphans(self) -> tuple[str, ...]:
+        """End every child of ours that is of no run; return words for each that there was."""
+        return await end_orphans(self.runs.all_known, KILL_TIMEOUT)
+
     async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
         """See `Host.probe`."""
         probe_spec = spec.probe(kind)
@@ -244,6 +251,7 @@ class Machine:
         """See `Host.removed`."""
         self.sockets.stop_listening(name)
         self._ledger.forget(name)
+        self._fingerprints.pop(name, None)
         self._output.forget(name)
 
     def note(self, name: str, note: Note) -> None:
@@ -337,28 +345,33 @@ class Machine:
                     retry=True,
                 )
 
-    def _intend(self, name: str, run: RunId, *, beside: bool) -> None:
-        old = self._ledger.record(name)
-        if beside and old is not None:
+    def _fingerprint(self, spec: ServiceSpec) -> int:
+        known = self._fingerprints.get(spec.name)
+        if known is None or known[0] is not spec:
+            known = self._fingerprints[spec.name] = (spec, fingerprint(spec))
+        return known[1]
+
+    def _intend(self, spec: ServiceSpec, run: RunId, environment: int, *, beside: bool) -> None:
+        """Write down that a run is about to be started; its pid follows when the turn is over."""
+        old = self._ledger.record(spec.name) or Record(spec.name, run, wanted=True)
+        if beside:
             record = replace(old, last_run=run, other_run=run, other_pid=None, other_ticks=0)
         else:
-            other = old or Record(name, run, wanted=True)
             record = replace(
-                other, run=run, last_run=run, wanted=True, pid=None, boot=boot_id(),
-                intended=True, started=False, phase="", reason="",
-            )  # fmt: skip
-        self._ledger.put(record)
-
-    def _record_spawned(self, live: LiveRun, *, beside: bool) -> None:
-        pid, ticks = live.leader.pid, live.leader.started
-        old = self._ledger.record(live.spec.name)
-        assert old is not None, "a spawn is intended first"  # noqa: S101
-        if beside:
-            self._ledger.put(replace(old, other_pid=pid, other_ticks=ticks))
-        else:
-            self._ledger.put(
-                replace(old, pid=pid, ticks=ticks, intended=False, fingerprint=live.fingerprint)
+                old,
+                run=run,
+                last_run=run,
+                wanted=True,
+                pid=None,
+                boot=boot_id(),
+                intended=True,
+                started=False,
+                fingerprint=self._fingerprint(spec),
+                environment=environment,
+                phase="",
+                reason="",
             )
+        self._ledger.put(record)
 
     def _record(self, unit: Unit, overlap: Unit | None) -> Record:
         """Return what a successor must know of a service."""
@@ -372,7 +385,7 @@ class Machine:
             pid=None if live is None else live.leader.pid,
             ticks=0 if live is None else live.leader.started,
             boot=boot_id(),
-            started=isinstance(phase, Running) and phase.health.started,
+            started=_has_started(unit, self._ledger.record(name)),
             fingerprint=0 if live is None else live.fingerprint,
             environment=0 if live is None else live.environment_mark,
             last_run=max(unit.last_run, 0 if overlap is None else overlap.last_run),
@@ -389,6 +402,13 @@ class Machine:
 
 
 _PHASES: Mapping[type, str] = {Failed: "failed", Completed: "completed", Waiting: "waiting"}
+
+
+def _has_started(unit: Unit, before: Record | None) -> bool:
+    if isinstance(unit.phase, Running):
+        return unit.phase.health.started
+    # What is ending was what it was; to write that down anew would only cost time.
+    return before is not None and before.started
 
 
 def _is_to_come(unit: Unit) -> bool:

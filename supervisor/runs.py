@@ -1,6 +1,7 @@
 """The runs of which something exists on this machine, by service and number."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -12,7 +13,6 @@ from supervisor.posix.cgroup import Group
 from supervisor.posix.identity import ProcessIdentity
 from supervisor.posix.pidfile import PidFile
 from supervisor.posix.rows import Row
-from supervisor.posix.state import UnsafePathError
 from supervisor.posix.tree import Tree
 from supervisor.posix.watch import ExitWatch
 from supervisor.sockets import Private
@@ -57,6 +57,8 @@ class Runs:
         self._others = others
         self._runs: dict[tuple[str, RunId], LiveRun] = {}
         self._by_pid: dict[int, tuple[str, RunId]] = {}
+        self._named: dict[str, int] = {}
+        """Whom the PID file of each service names: ours, as long as we hold the daemon's lock."""
 
     def __iter__(self) -> Iterator[LiveRun]:
         return iter(self._runs.values())
@@ -78,8 +80,10 @@ class Runs:
             del self._by_pid[live.leader.pid]
         if live.watch is not None:
             live.watch.cancel()
-        with contextlib.suppress(UnsafePathError):
-            self._pid_file(name).remove(only_if=live.leader.pid)
+        if self._named.get(name) == live.leader.pid:
+            del self._named[name]
+            with contextlib.suppress(OSError):
+                os.unlink(self._pid_file(name).path)
 
     def get(self, name: str, run: RunId | None) -> LiveRun | None:
         """Return a run, or None if nothing of it exists."""
@@ -103,9 +107,14 @@ class Runs:
         known = {other.leader.pid for other in self if other is not live}
         return known | self._others()
 
+    def all_known(self) -> set[int]:
+        """Return every process that this daemon started itself."""
+        return {live.leader.pid for live in self} | self._others()
+
     def write_pid_file(self, live: LiveRun) -> None:
         """Name this run in the PID file of its service. Raises UnsafePathError."""
         self._pid_file(live.spec.name).write(live.leader.pid)
+        self._named[live.spec.name] = live.leader.pid
 
     def _pid_file(self, name: str) -> PidFile:
         return PidFile(f"{self._logs_dir}/{name}.pid")

@@ -80,6 +80,10 @@ class Group:
 
         False: something lives in it. Processes that are dead and not reaped do not matter.
         """
+        with contextlib.suppress(OSError):
+            # Most runs make no groups of their own, and this is in the way of every restart.
+            os.rmdir(self.path)
+            return True
         for directory in reversed(list(_below(self.path))):
             try:
                 os.rmdir(directory)

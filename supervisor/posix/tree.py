@@ -84,12 +84,8 @@ def signal_group(leader: ProcessIdentity, number: int, *, with_cont: bool) -> bo
 
 def descendants(pid: int) -> tuple[Row, ...]:
     """Return every living process below `pid`, itself not included."""
-    table = system.read_table(usage=False)
-    return tuple(
-        table[found]
-        for found in sorted(with_descendants(table, (pid,)) - {pid})
-        if table[found].alive
-    )
+    table = system.read_trees((pid,))
+    return tuple(table[found] for found in sorted(table.keys() - {pid}) if table[found].alive)
 
 
 def survivors(
@@ -109,9 +105,10 @@ def survivors(
     if tree.leader.boot != system.boot_id():
         return ()
     strays = _strays(tree, known)
-    inside = _inside(group)
-    if strays is not None and not strays and not inside and _group_is_gone(tree.leader.pid):
+    if strays is not None and not strays and _group_is_gone(tree.leader.pid):
+        # All that lives of a watched run is below one of our children: no control group is needed.
         return ()
+    inside = _inside(group)
     # Whatever lives of a watched run is a child of ours, or below one, or in its control group.
     some = None if strays is None else strays | inside
     table = system.read_table(usage=False) if some is None else system.read_trees(some)

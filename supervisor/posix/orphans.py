@@ -1,0 +1,57 @@
+"""Children of ours that nobody claims: what a service has left where no proof says whose it is.
+
+On Linux orphans of all services come to the daemon (it is a subreaper). One that has changed its
+session, wiped its environment and closed its output before it was in a control group is ours, and
+of some service, but of which? At the end of the daemon that does not matter any more.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from supervisor.posix.rows import Row
+from supervisor.posix.tree import describe, signal_members
+
+if sys.platform == "linux":
+    from supervisor.posix import linux as system
+else:
+    from supervisor.posix import darwin as system
+
+_GRACE: Final = 1.0
+"""Seconds between SIGTERM and SIGKILL."""
+_PAUSE: Final = 0.01
+
+
+def orphans(known: AbstractSet[int]) -> tuple[Row, ...]:
+    """Return what lives of children of ours that are not `known`, and below them.
+
+    Empty where the system does not give us orphans (macOS).
+    """
+    children = system.children()
+    if not children or not (unclaimed := children - known):
+        return ()
+    table = system.read_trees(unclaimed)
+    return tuple(table[pid] for pid in sorted(table) if table[pid].alive)
+
+
+async def end_orphans(known: Callable[[], AbstractSet[int]], within: float) -> tuple[str, ...]:
+    """End them all; return words for each that there was, whether or not it still is.
+
+    Bounded by `within` seconds.
+    """
+    found = orphans(known())
+    if not found:
+        return ()
+    words = describe(found)
+    signal_members(found, signal.SIGTERM)
+    signal_members(found, signal.SIGCONT)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while (found := orphans(known())) and loop.time() < began + within:
+        if loop.time() > began + _GRACE:
+            signal_members(found, signal.SIGKILL)
+        await asyncio.sleep(_PAUSE)
+    return words
