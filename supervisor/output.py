@@ -24,7 +24,7 @@ from supervisor.logs.transfer import waiting_bytes
 from supervisor.posix.descriptors import is_listening
 from supervisor.sinks import PATIENCE, SinkLink, SinkReplaceError
 
-STATS_TIMEOUT = 0.05
+STATS_TIMEOUT = 0.02
 STORES_AT_ONCE = 50
 """Of a new sink: each has copies of its sockets open while it is on its way."""
 MOST_PAGES = 1000

@@ -28,7 +28,7 @@ from supervisor.core.turn import Fleet, Turn
 from supervisor.core.unit import Clearing, Goal, Past, Spawning, Stopping, Unit
 from supervisor.posix.spawn import SpawnError
 
-ROUND = 0.004
+ROUND = 0.002
 """Seconds of events handled before the loop may look at its sockets again: a storm of crashes must
 not starve them. A start takes about 0.5 ms, and an answer to a client some ten rounds."""
 
