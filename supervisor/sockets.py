@@ -143,8 +143,8 @@ def private(spec: ServiceSpec) -> Private:
 
 def port_is_free(port: int) -> bool:
     """Tell whether nobody listens on a port, whatever the address."""
-    # The wildcard address meets every listener on this port.
-    return is_free("0.0.0.0", port)  # noqa: S104 - bound for an instant, never listening
+    # A wildcard address meets every listener of its family on this port.
+    return all(_is_free_if_there(wildcard, port) for wildcard in ("0.0.0.0", "::"))  # noqa: S104
 
 
 async def busy_ports(ports: Sequence[int]) -> tuple[str, ...]:
@@ -162,6 +162,14 @@ async def busy_ports(ports: Sequence[int]) -> tuple[str, ...]:
         for port in ports
         if not port_is_free(port)
     )
+
+
+def _is_free_if_there(address: str, port: int) -> bool:
+    try:
+        return is_free(address, port)
+    except ListenError as error:
+        # Without IPv6 nobody listens there. Where we may not bind, the system's tables must do.
+        return error.absent or owner_of(port) is None
 
 
 def _key(service: str, name: str) -> str:

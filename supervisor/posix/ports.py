@@ -28,12 +28,19 @@ class PortOwner:
 
 
 class ListenError(Exception):
-    """A port cannot be listened on. `retry`: it may be free later. `owner`: who has it now."""
+    """A port cannot be listened on.
 
-    def __init__(self, why: str, *, retry: bool, owner: PortOwner | None = None) -> None:
+    `retry`: it may be free later. `absent`: the machine has no such address, or none of its
+    family. `owner`: who has the port now.
+    """
+
+    def __init__(
+        self, why: str, *, retry: bool, absent: bool = False, owner: PortOwner | None = None
+    ) -> None:
         super().__init__(why)
         self.why = why
         self.retry = retry
+        self.absent = absent
         self.owner = owner
 
 
@@ -138,7 +145,7 @@ def _explained(error: OSError, address: str, port: int) -> ListenError:
                 f"not permitted to listen on {where}: ports below 1024 are for root", retry=False
             )
         case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
-            return ListenError(f"this machine has no address {address}", retry=False)
+            return ListenError(f"this machine has no address {address}", retry=False, absent=True)
         case errno.EMFILE | errno.ENFILE:
             return ListenError(f"no file descriptor is left to listen on {where}", retry=True)
         case _:

@@ -1,10 +1,14 @@
 """Listening sockets, and the owner of a port by name."""
 
+import asyncio
+import contextlib
+import errno
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +20,7 @@ from supervisor.posix.ports import (
     listening_inodes,
     owner_of,
 )
+from supervisor.sockets import busy_ports, port_is_free
 
 
 @pytest.fixture
@@ -49,10 +54,79 @@ def test_connection_waits_in_the_backlog(address: str) -> None:
 
 
 def test_both_families_of_localhost_can_be_held_on_one_port() -> None:
-    with listen("::", 0, 8) as six:
-        port = six.getsockname()[1]
-        with listen("127.0.0.1", port, 8) as four:
-            assert four.getsockname()[1] == port
+    for _ in range(20):
+        with listen("::", 0, 8) as six:
+            port = six.getsockname()[1]
+            try:
+                four = listen("127.0.0.1", port, 8)
+            except ListenError:
+                # It was free in one family; in the other it may be somebody's connection.
+                continue
+            with four:
+                assert four.getsockname()[1] == port
+                return
+    pytest.fail("none of 20 ports could be held in both families")
+
+
+@contextlib.contextmanager
+def stranger(address: str, *, alone: bool) -> Iterator[int]:
+    """A listener as others make them, on a port that was free."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as held:
+        if family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
+        held.bind((address, 0))
+        held.listen(1)
+        yield held.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "alone"),
+    [("127.0.0.1", True), ("0.0.0.0", True), ("::1", True), ("::", True), ("::", False)],
+)
+def test_port_is_not_free_wherever_a_stranger_listens_on_it(
+    monkeypatch: pytest.MonkeyPatch, address: str, *, alone: bool
+) -> None:
+    monkeypatch.setattr("supervisor.sockets.PORT_TIMEOUT", 0.05)
+    with stranger(address, alone=alone) as port:
+        assert not port_is_free(port)
+        told = asyncio.run(busy_ports((port,)))
+        assert len(told) == 1
+        assert told[0].startswith(f"port {port} is held by pid {os.getpid()} (")
+    assert port_is_free(port)
+    assert asyncio.run(busy_ports((port,))) == ()
+
+
+def test_machine_without_ipv6_has_free_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Socket(socket.socket):
+        def __init__(self, family: int, kind: int) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, kind)
+
+    with stranger("127.0.0.1", alone=True) as port:
+        monkeypatch.setattr("socket.socket", Socket)
+        with pytest.raises(ListenError) as caught:
+            is_free("::", port)
+        assert caught.value.absent
+        assert not port_is_free(port)
+    assert port_is_free(port)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS lets everybody bind the low ports")
+def test_port_that_we_may_not_bind_is_free_if_nobody_listens(tmp_path: Path) -> None:
+    start = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if start <= 1:
+        pytest.skip("everybody may bind every port here")
+    pid = os.fork()
+    if pid == 0:
+        told = 9
+        with contextlib.suppress(BaseException):
+            os.setuid(65534)
+            told = 0 if port_is_free(1) else 1
+        os._exit(told)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_taken_port_names_its_owner(foreign: tuple[int, int]) -> None:
