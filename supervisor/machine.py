@@ -32,7 +32,7 @@ from supervisor.posix.environment import (
     fleet_mark,
     service_environment,
 )
-from supervisor.posix.identity import boot_id, identify
+from supervisor.posix.identity import ProcessIdentity, boot_id, identify
 from supervisor.posix.orphans import end_orphans
 from supervisor.posix.ports import owner_of
 from supervisor.posix.spawn import Command, SpawnError, spawn
@@ -63,6 +63,7 @@ class Machine:
         post: Callable[[str, Event], None],
     ) -> None:
         self.fleet = fleet_mark(state_dir)
+        self._state_dir = state_dir
         self._environ = environ
         self._output = output
         self._journal = journal
@@ -135,7 +136,7 @@ class Machine:
             own.close()
         leader = identify(pid)
         assert leader is not None, "an unreaped child has a row in the process table"  # noqa: S101
-        tree = Tree(Marker(self.fleet, spec.name, run), leader, ours=True)
+        tree = self.tree(Marker(self.fleet, spec.name, run), leader, ours=True)
         live = LiveRun(
             spec,
             run,
@@ -276,6 +277,14 @@ class Machine:
             self.runs.add(live)
         except UnsafePathError as error:
             self._journal.append(live.spec.name, "pid-file", str(error), live.run)
+
+    def tree(self, marker: Marker, leader: ProcessIdentity, *, ours: bool) -> Tree:
+        """Return a run as the system sees it."""
+        return Tree(marker, leader, ours, self.fifo(marker.unit))
+
+    def fifo(self, name: str) -> str:
+        """Return the path of the FIFO into which a service prints."""
+        return f"{self._state_dir}/fifo/{name}"
 
     def usage(self) -> dict[str, Usage]:
         """Return what each service's trees use now, in one pass over the process table."""

@@ -32,7 +32,6 @@ from supervisor.posix.identity import (
     is_child,
     started_monotonic,
 )
-from supervisor.posix.tree import Tree
 from supervisor.posix.watch import watch_exit
 from supervisor.runs import LiveRun
 
@@ -87,7 +86,7 @@ class Succession:
         if not ours and not is_alive(leader):
             return None
         name, run = spec.name, RunId(record.run)
-        tree = Tree(Marker(self.machine.fleet, name, run), leader, ours)
+        tree = self.machine.tree(Marker(self.machine.fleet, name, run), leader, ours=ours)
         group = self.machine.enrolment.find(name, run)
         live = LiveRun(
             spec,
@@ -132,7 +131,11 @@ class Succession:
                 text = f"run {record.run} ended while no daemon was there to see how"
                 if record.boot == boot_id():
                     self.journal.append(record.unit, Topic.EXITED, text, RunId(record.run))
-        found = trees.find_marked(self.machine.fleet)
+        latest = {
+            self.machine.fifo(record.unit): Marker(self.machine.fleet, record.unit, record.run)
+            for record in self.ledger.records()
+        }
+        found = trees.find_marked(self.machine.fleet, latest)
         kept = [(marker.unit, marker.run) for marker in adopted]
         for (unit, number), group in self.machine.enrolment.left(kept).items():
             # In the group of a run of ours, marked or not: a wiped environment proves nothing.
@@ -152,7 +155,7 @@ class Succession:
         spec = specs.get(marker.unit) or ServiceSpec(marker.unit, (), "/")
         run = RunId(marker.run)
         group = self.machine.enrolment.find(marker.unit, marker.run)
-        live = LiveRun(spec, run, Tree(marker, leader, ours=False), group=group)
+        live = LiveRun(spec, run, self.machine.tree(marker, leader, ours=False), group=group)
         left = await self.machine.end_rest(live, GRACE)
         if left:
             text = f"could not be ended: {'; '.join(left)}"

@@ -119,6 +119,16 @@ def is_executing(_pid: int) -> bool:
     return False
 
 
+def output_names(_pid: int) -> frozenset[str]:
+    """Return none: what other processes have open is not asked here."""
+    return frozenset()
+
+
+def prints_into(_pid: int, _fifo: str) -> bool:
+    """Return False: what other processes have open is not asked here."""
+    return False
+
+
 def command_line(pid: int) -> tuple[str, ...]:
     """Return argv of a process; empty if it is gone or may not be read."""
     import psutil

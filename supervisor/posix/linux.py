@@ -113,18 +113,41 @@ def environment(pid: int) -> dict[str, str] | None:
 def is_executing(pid: int) -> bool:
     """Tell whether a process is between two programs: its new memory has no environment yet.
 
-    One that was started with an empty environment has an address for it all the same (env_start,
-    field 50 of proc(5), which is 0 as well where we may not look).
+    One that was started with an empty environment has an address for it all the same (env_end,
+    field 51 of proc(5), the last that exec sets; it is 0 as well where we may not look).
     """
-    stat = _read(f"/proc/{pid}/stat", 1024) or b""
-    fields = stat[stat.rfind(b")") + 2 :].split()
-    return len(fields) > 47 and fields[47] == b"0" and fields[0] not in (b"Z", b"X")
+    fields = _stat_fields(pid)
+    return len(fields) > 48 and fields[48] == b"0" and fields[0] not in (b"Z", b"X")
 
 
 def parse_environment(block: bytes) -> dict[str, str]:
     """Parse NUL-separated `name=value` entries; anything else in between is skipped."""
     entries = (entry.partition(b"=") for entry in block.split(b"\0"))
     return {os.fsdecode(name): os.fsdecode(value) for name, equals, value in entries if equals}
+
+
+def output_names(pid: int) -> frozenset[str]:
+    """Return the names, without folders, of the files that are stdout and stderr of a process.
+
+    None where we may not look: it is another user's, or was set-user-ID.
+    """
+    names = set()
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            names.add(os.path.basename(os.readlink(f"/proc/{pid}/fd/{descriptor}")))
+    return frozenset(names)
+
+
+def prints_into(pid: int, fifo: str) -> bool:
+    """Tell whether stdout or stderr of a process is the file of this path."""
+    # By name first: to stat whatever a stranger prints into could wait for a dead file server.
+    if not fifo or os.path.basename(fifo) not in output_names(pid):
+        return False
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            if os.path.samefile(f"/proc/{pid}/fd/{descriptor}", fifo):
+                return True
+    return False
 
 
 def command_line(pid: int) -> tuple[str, ...]:
@@ -239,6 +262,27 @@ def exit_status(pidfd: int) -> int | None:
     return int(status) if mask & _PIDFD_INFO_EXIT else None
 
 
+def zombie_status(pid: int, started: int) -> int | None:
+    """Return the wait(2) status of this very process, dead and not reaped, or None.
+
+    None also where we may not know it: the kernel then says 0, as of one that ended well
+    (exit_code, field 52 of proc(5)).
+    """
+    try:
+        os.readlink(f"/proc/{pid}/cwd")
+    except FileNotFoundError:
+        # A dead process has no folder, and that is told only to whom the status is told as well:
+        # both ask ptrace_may_access(PTRACE_MODE_READ_FSCREDS), and others get EACCES here.
+        pass
+    except OSError:
+        return None
+    fields = _stat_fields(pid)
+    # It was there all the while, if it is there now.
+    if len(fields) < 50 or fields[0] != b"Z" or int(fields[19]) != started:
+        return None
+    return int(fields[49])
+
+
 def can_tell_exit_status(pidfd: int) -> bool:
     """Tell whether asking `exit_status` again later may help: the kernel knows the request."""
     import fcntl
@@ -265,6 +309,12 @@ def _children(process: str) -> frozenset[int] | None:
     return frozenset(found)
 
 
+def _stat_fields(pid: int) -> list[bytes]:
+    """Return the fields of /proc/PID/stat from the state on, field 3 of proc(5); or nothing."""
+    stat = _read(f"/proc/{pid}/stat", 1024) or b""
+    return stat[stat.rfind(b")") + 2 :].split()
+
+
 def _read(path: str, limit: int) -> bytes | None:
     # os.open: half the cost of open(), and a table has hundreds of files.
     try:
@@ -274,8 +324,8 @@ def _read(path: str, limit: int) -> bytes | None:
     try:
         with contextlib.suppress(OSError):
             block = os.read(fd, limit)
-            # /proc gives at most a page at a time of some files.
-            while block and len(block) < limit and len(block) % 4096 == 0:
+            # Of what is longer, /proc gives a page at a time, or the whole entries that fit in one.
+            while limit > _PAGE and block and len(block) < limit:
                 more = os.read(fd, limit - len(block))
                 if not more:
                     break

@@ -1,8 +1,6 @@
 """All processes of a run, and their end. Only processes proven to be the run's are signalled.
 
-The proofs, each enough: it is the leader (pid and start time); it was seen below the leader while
-that lived; it is below a process that is proven; it has the leader's session or group, which are
-numbers that nobody else can get while one member lives; its environment carries the run's marks.
+What proves that is in `supervisor.posix.proofs`; here the system is asked, and signals are sent.
 On Linux the daemon is a subreaper, so what the leader leaves behind becomes the daemon's own
 child whatever sessions it made, and "no unknown child" proves a tree empty.
 """
@@ -14,13 +12,15 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final, Literal
 
 from supervisor.posix.cgroup import Group
 from supervisor.posix.environment import Marker, marker_of
 from supervisor.posix.identity import ProcessIdentity, identify
-from supervisor.posix.rows import Row, with_descendants
+from supervisor.posix.proofs import Tree as Tree
+from supervisor.posix.proofs import members
+from supervisor.posix.rows import Row
 
 if sys.platform == "linux":
     from supervisor.posix import linux as system
@@ -44,20 +44,6 @@ _QUIET_LOOKS: Final = 2
 
 _LISTED: Final = 20
 """Processes named one by one in a report; of a fork bomb the rest is a number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """One run as the system sees it."""
-
-    marker: Marker
-    leader: ProcessIdentity
-    ours: bool
-    """The leader is, or was until just now, this daemon's own child: its orphans come to us.
-
-    False for an adopted run and for one whose leader ended while no daemon watched. The numbers
-    of its session and group may then be another's by now, and prove nothing alone.
-    """
 
 
 def signal_group(leader: ProcessIdentity, number: int, *, with_cont: bool) -> bool:
@@ -139,16 +125,22 @@ def find_leader(marker: Marker) -> ProcessIdentity | None:
     return None
 
 
-def find_marked(fleet: str) -> dict[Marker, ProcessIdentity]:
-    """Return, for each run of a fleet that anything living is marked as, its oldest process.
+def find_marked(
+    fleet: str, fifos: Mapping[str, Marker] | None = None
+) -> dict[Marker, ProcessIdentity]:
+    """Return, for each run of a fleet of which anything living carries the marks, its oldest.
 
-    One pass over the table and the environment of every process in it: for the start after a
-    daemon was killed, not for every day.
+    `fifos` tells, by the path of a unit's FIFO, of which run what has no marks and prints into
+    it is to be. One pass over the table and the environment of every process in it: for the
+    start after a daemon was killed, not for every day.
     """
+    runs = {os.path.basename(path): (path, run) for path, run in (fifos or {}).items()}
     oldest: dict[Marker, Row] = {}
     for row in system.read_table(usage=False).values():
-        marker = marker_of(system.environment(row.pid) or {}) if row.alive else None
-        if marker is None or marker.fleet != fleet or row.pid == os.getpid():
+        if not row.alive or row.pid in (1, os.getpid()):
+            continue
+        marker = marker_of(system.environment(row.pid) or {}) or _printing(row.pid, runs)
+        if marker is None or marker.fleet != fleet:
             continue
         known = oldest.get(marker)
         if known is None or (row.started, row.pid) < (known.started, known.pid):
@@ -157,52 +149,12 @@ def find_marked(fleet: str) -> dict[Marker, ProcessIdentity]:
     return {marker: identity for marker, identity in found if identity is not None}
 
 
-def members(
-    table: Mapping[int, Row],
-    tree: Tree,
-    *,
-    me: int,
-    known: AbstractSet[int],
-    seen: Collection[Row],
-    orphans_are_ours: bool,
-    environment: Callable[[int], Mapping[str, str] | None],
-) -> tuple[Row, ...]:
-    """Return the living rows of `table` that are proven to be of the tree, by pid. Pure.
-
-    `me` is the daemon; `environment` tells a process's environment, or None if it may not be
-    read. It is asked only where it can make a difference: it is the costly part.
-    """
-    leader = tree.leader
-    # Nothing is inherited through the daemon, through init, or through another run's leader.
-    candidates = {
-        pid: row for pid, row in table.items() if pid not in known and pid not in (0, 1, me)
-    }
-    occupant = table.get(leader.pid)
-    recycled = occupant is not None and occupant.started != leader.started
-    # While the leader is there, a zombie even, nobody else can have its number.
-    held = occupant is not None and not recycled
-    roots: set[int] = set()
-    if held:
-        roots.add(leader.pid)
-    for earlier in seen:
-        row = table.get(earlier.pid)
-        if row is not None and row.started == earlier.started:
-            roots.add(row.pid)
-    for row in candidates.values():
-        if row.pid == leader.pid or row.started < leader.started or not row.alive:
-            continue
-        same = leader.pid in (row.sid, row.pgid) and not recycled
-        orphan = not orphans_are_ours or row.ppid == me
-        if not same and not orphan:
-            continue
-        marker = marker_of(environment(row.pid) or {})
-        if marker == tree.marker or (same and (held or tree.ours) and marker is None):
-            roots.add(row.pid)
-    return tuple(
-        candidates[pid]
-        for pid in sorted(with_descendants(candidates, roots))
-        if candidates[pid].alive
-    )
+def _printing(pid: int, runs: Mapping[str, tuple[str, Marker]]) -> Marker | None:
+    for name in system.output_names(pid) & runs.keys():
+        path, marker = runs[name]
+        if system.prints_into(pid, path):
+            return marker
+    return None
 
 
 def signal_members(rows: Collection[Row], number: int) -> int:
@@ -327,7 +279,26 @@ def _members_now(
         seen=seen,
         orphans_are_ours=orphans_are_ours,
         environment=system.environment,
+        prints=lambda pid: system.prints_into(pid, tree.fifo),
+        rivals=lambda: _rivals(tree, known),
     )
+
+
+def _rivals(tree: Tree, known: AbstractSet[int]) -> tuple[int, ...]:
+    """Return when each other living run of the unit started: it prints into the same FIFO."""
+    starts = []
+    for pid in known:
+        row = system.read_row(pid)
+        if row is None or not row.alive:
+            continue
+        marker = marker_of(system.environment(pid) or {})
+        if marker is None:
+            is_rival = system.prints_into(pid, tree.fifo)
+        else:
+            is_rival = marker != tree.marker and marker == replace(tree.marker, run=marker.run)
+        if is_rival:
+            starts.append(row.started)
+    return tuple(starts)
 
 
 def _strays(tree: Tree, known: AbstractSet[int]) -> frozenset[int] | None:

@@ -1,7 +1,8 @@
 """The end of a process that is not our child: an adopted service.
 
 The process is pinned first and identified after, so the notice is about the one that was meant.
-Linux tells the exit code from 6.15 on, once its parent has reaped it; macOS tells only the end.
+Linux tells the exit code of one that its parent has not reaped yet, and from 6.15 on of one that
+it has; macOS tells only the end.
 """
 
 import asyncio
@@ -10,11 +11,12 @@ import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from supervisor.core.events import Exit, ExitUnknown
+from supervisor.core.events import Exit, ExitCode, ExitUnknown
 from supervisor.posix.identity import ProcessIdentity, is_alive
 
 _REAPED_WITHIN: Final = 0.5
-"""Seconds that its new parent may take to reap it; init does at once."""
+"""Seconds that its new parent may take to reap it, where a zombie's code may not be read. Init does
+at once, but what is process 1 of a container may take its time."""
 _FIRST_PAUSE: Final = 0.001
 
 
@@ -35,6 +37,7 @@ class ExitWatch:
         callback: Callable[[Exit], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
+        self._identity = identity
         self._callback = callback
         self._loop = loop
         self._descriptor: _Descriptor | None = None
@@ -67,7 +70,7 @@ class ExitWatch:
     def _ask(self, deadline: float, pause: float) -> None:
         if self._descriptor is None:
             return
-        ending = _ending(self._descriptor.fileno())
+        ending = _ending(self._descriptor.fileno(), self._identity)
         if ending is not None or self._loop.time() >= deadline:
             self._report(ending or ExitUnknown())
             return
@@ -114,10 +117,17 @@ if sys.platform == "linux":
     def _exit_descriptor(pid: int) -> _Descriptor:
         return _PidFd(pid)
 
-    def _ending(fd: int) -> Exit | None:
+    def _ending(fd: int, identity: ProcessIdentity) -> Exit | None:
         """Return how it ended, or None while that may still become known."""
+        status = linux.zombie_status(identity.pid, identity.started)
+        if status:
+            return exit_of_status(status)
         if not linux.can_tell_exit_status(fd):
+            # Nor is 0 believed: before 5.17 it was the first thread's, which may have ended by
+            # itself long before another one crashed.
             return ExitUnknown()
+        if status == 0:
+            return ExitCode(0)
         status = linux.exit_status(fd)
         return None if status is None else exit_of_status(status)
 
@@ -140,5 +150,5 @@ else:
             raise
         return queue
 
-    def _ending(fd: int) -> Exit | None:  # noqa: ARG001 - the same question on both systems
+    def _ending(fd: int, identity: ProcessIdentity) -> Exit | None:  # noqa: ARG001 - as on Linux
         return ExitUnknown()

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.events import ExitCode, ExitSignal
-from supervisor.posix.environment import Marker
+from supervisor.posix.environment import RUN_MARK, Marker
 from supervisor.posix.identity import ProcessIdentity, identify, is_alive
+from supervisor.posix.proofs import members
 from supervisor.posix.reaper import Reaper
 from supervisor.posix.rows import Row, with_descendants
 from supervisor.posix.tree import (
@@ -25,7 +26,6 @@ from supervisor.posix.tree import (
     descendants,
     describe,
     kill_round,
-    members,
     signal_group,
     signal_members,
     survivors,
@@ -85,6 +85,81 @@ def test_double_fork_and_setsid_are_found_and_ended(
             await stage.until(lambda: form != "stay" or pids["middle"] in stage.exits)
 
     asyncio.run(main())
+
+
+@orphans_come_to_us
+@pytest.mark.parametrize("adopted", [False, True])
+def test_one_that_hid_from_all_else_is_found_by_what_it_prints_into(
+    stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity, *, adopted: bool
+) -> None:
+    fifo, other = stage.tmp_path / "svc", stage.tmp_path / "other" / "svc"
+    other.parent.mkdir()
+    os.mkfifo(fifo)
+    os.mkfifo(other)
+    ends = os.open(fifo, os.O_RDWR)
+
+    async def main() -> None:
+        with reaps(stage):
+            unit = replace(stage, reading=ends, writing=ends)
+            leader = unit.script("escape.py", "wiped")
+            deep = must(unit.words()["deep"])
+            assert await stage.exit_of(leader.pid) == ExitCode(0)
+            tree = replace(make_tree(leader, ours=not adopted), fifo=str(fifo))
+            for unproven in ("", str(other), str(fifo.parent / "none")):
+                assert survivors(replace(tree, fifo=unproven), known=nobody(canary)) == ()
+            known = nobody(canary) | {deep.pid}
+            assert survivors(tree, known=known) == (), "sink and holder never count"
+            assert [row.pid for row in survivors(tree, known=nobody(canary))] == [deep.pid]
+            assert await clear(tree, known=lambda: nobody(canary), within=10) == ()
+            assert not is_alive(deep)
+            await stage.until(lambda: deep.pid in stage.exits)
+
+    try:
+        asyncio.run(main())
+    finally:
+        os.close(ends)
+
+
+@orphans_come_to_us
+@pytest.mark.parametrize("wiped", [False, True])
+def test_of_two_runs_that_print_into_one_fifo_either_may_have_started_what_is_younger(
+    stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity, *, wiped: bool
+) -> None:
+    fifo = stage.tmp_path / "svc"
+    os.mkfifo(fifo)
+    ends = os.open(fifo, os.O_RDWR)
+    unit = replace(stage, reading=ends, writing=ends)
+
+    def rival(run: int) -> ProcessIdentity:
+        says = ("sh", "-c", "echo there; kill -STOP $$")
+        started = unit.spawn(*(("env", "-i") if wiped else ()), *says, env={RUN_MARK: str(run)})
+        assert unit.line() == "there"
+        return started
+
+    async def main() -> None:
+        with reaps(stage):
+            older = rival(1)
+            leader = unit.script("escape.py", "wiped")
+            deep = must(unit.words()["deep"])
+            await stage.exit_of(leader.pid)
+            tree = replace(make_tree(leader), marker=Marker("0123abcd", "svc", 2), fifo=str(fifo))
+            assert survivors(tree, known=nobody(canary) | {older.pid}) == ()
+            os.kill(older.pid, signal.SIGKILL)
+            await stage.exit_of(older.pid)
+            while (newer := rival(3)).started == deep.started:
+                os.kill(newer.pid, signal.SIGKILL)
+                await stage.exit_of(newer.pid)
+            known = nobody(canary) | {newer.pid}
+            assert [row.pid for row in survivors(tree, known=known)] == [deep.pid]
+            assert await clear(tree, known=lambda: known, within=10) == ()
+            await stage.until(lambda: deep.pid in stage.exits)
+            os.kill(newer.pid, signal.SIGKILL)
+            await stage.exit_of(newer.pid)
+
+    try:
+        asyncio.run(main())
+    finally:
+        os.close(ends)
 
 
 def test_empty_tree_is_known_without_a_look_at_the_process_table(
@@ -157,6 +232,32 @@ def test_fifty_children_in_one_call(
             await stage.until(lambda: len(stage.exits) == 51)
 
     asyncio.run(main())
+
+
+@orphans_come_to_us
+def test_children_are_all_told_however_many(stage: "Stage") -> None:
+    """The kernel tells some 680 at a time."""
+    code = (
+        "import os, signal\n"
+        "from supervisor.posix.linux import children\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "reading, writing = os.pipe()\n"
+        "started = set()\n"
+        "for _ in range(1000):\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        os.close(writing)\n"
+        "        os.read(reading, 1)\n"
+        "        os._exit(0)\n"
+        "    started.add(pid)\n"
+        "print(f'started={len(started)} missed={len(started - children())}', flush=True)\n"
+        "os.close(writing)\n"
+        "try: os.waitpid(-1, 0)\n"
+        "except ChildProcessError: pass\n"
+    )
+    leader = stage.spawn(sys.executable, "-c", code, env={"PYTHONPATH": os.getcwd()})
+    assert stage.words() == {"started": 1000, "missed": 0}
+    assert stage.reap(leader.pid) == 0
 
 
 @orphans_come_to_us
@@ -265,12 +366,15 @@ def found(
     orphans_are_ours: bool = True,
     known: frozenset[int] = frozenset(),
     seen: tuple[Row, ...] = (),
+    printing: frozenset[int] = frozenset(),
+    rivals: tuple[int, ...] = (),
 ) -> list[int]:
     table = {each.pid: each for each in (row(1, 0), row(ME, 1, started=1), *rows)}
     result = members(
         table, Tree(MINE, LEADER, ours), me=ME, known=known, seen=seen,
         orphans_are_ours=orphans_are_ours,
         environment=lambda pid: marks[pid].variables() if pid in marks else None,
+        prints=printing.__contains__, rivals=lambda: rivals,
     )  # fmt: skip
     return [each.pid for each in result]
 
@@ -298,6 +402,49 @@ def test_session_number_used_again_proves_nothing() -> None:
 
 def test_other_marks_outweigh_the_session() -> None:
     assert found([row(300, ME, sid=200)], {300: Marker("f", "svc", 2)}) == []
+
+
+HIDDEN = row(300, ME, sid=300)
+"""An orphan that left its session and carries no marks."""
+
+
+def test_who_prints_into_the_units_fifo_is_of_the_unit() -> None:
+    below = row(301, 300, sid=301)
+    rows = [HIDDEN, below, row(302, 301)]
+    assert found(rows, {}, printing=frozenset({300})) == [300, 301, 302]
+    # Below an orphan that does not print is as good: it is ours, and of no other run.
+    assert found(rows, {}, printing=frozenset({301})) == [301, 302]
+    assert found(rows, {}) == []
+    elsewhere = [row(300, 1, sid=300)]
+    assert found(elsewhere, {}, printing=frozenset({300})) == []
+    found_by_heir = found(
+        elsewhere, {}, ours=False, orphans_are_ours=False, printing=frozenset({300})
+    )
+    assert found_by_heir == [300]
+
+
+def test_what_printing_does_not_prove() -> None:
+    printing = frozenset({300, 301})
+    assert found([HIDDEN._replace(started=4999)], {}, printing=printing) == []
+    assert found([HIDDEN], {300: Marker("f", "svc", 2)}, printing=printing) == []
+    assert found([HIDDEN], {300: Marker("g", "svc", 1)}, printing=printing) == []
+    assert found([HIDDEN._replace(state="Z")], {}, printing=printing) == []
+    # Sink, holder, and other runs' leaders, with all that is below those.
+    leader = [HIDDEN, row(301, 300, sid=301)]
+    for ours in (True, False):
+        told = found(
+            leader, {}, ours=ours, orphans_are_ours=ours, printing=printing, known=frozenset({300})
+        )
+        assert told == []
+    # The daemon itself, where a service has started it.
+    assert found([], {}, ours=False, orphans_are_ours=False, printing=frozenset({ME, 1})) == []
+
+
+def test_of_two_runs_the_one_that_was_there_first_has_what_is_older_than_the_other() -> None:
+    printing = frozenset({300})
+    assert found([HIDDEN], {}, printing=printing, rivals=(6001, 9000)) == [300]
+    assert found([HIDDEN], {}, printing=printing, rivals=(6000,)) == []
+    assert found([HIDDEN], {}, printing=printing, rivals=(4000, 9000)) == []
 
 
 def test_a_process_older_than_the_leader_is_not_of_its_run() -> None:

@@ -1,10 +1,11 @@
 """A service whose tree does all that a tree can do to outlive a stop.
 
-`hostile.py PORT ROOT kept|late|wiped`: a sibling that ignores every polite signal; a grandchild
-that left the session, lost its parent, ignores the signals too and holds PORT, with its environment
-kept or wiped, at once or (late) when the run has got its control group; and fifty children. Prints
-`complete` when all of them are there. ROOT only stands on the command lines, for the test to find
-what is left.
+`hostile.py PORT ROOT kept|late|wiped|silent`: a sibling that ignores every polite signal; a
+grandchild that left the session, lost its parent, ignores the signals too and holds PORT; and fifty
+children. The grandchild has its environment kept or wiped, and where it is silent it has no output
+of the service any more, at once or (late) when the run has got its control group. Prints `complete`
+when all of them are there. ROOT only stands on the command lines, for the test to find what is
+left.
 """
 
 import os
@@ -45,6 +46,10 @@ def main() -> None:
         if os.fork():
             os._exit(0)
         os.set_inheritable(tell, True)
+        if environment in ("late", "silent"):
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
         argv = [sys.executable, "-I", "-S", "-c", HOLDER, port, str(tell), root]
         kept = dict(os.environ) if environment == "kept" else {}
         os.execve(sys.executable, argv, kept)  # noqa: S606 - the service's, not ours
