@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from supervisor.logs.transfer import waiting_bytes
@@ -22,6 +23,11 @@ TURN = 1024 * 1024
 """Most bytes of one FIFO before the others, and the control connections, have their turn."""
 LARGE_PIPE = 1024 * 1024
 BUSY = 32 * 1024
+"""Bytes of one turn from which on a service is not just printing lines."""
+WORTHWHILE = 128 * 1024
+GATHERING = 0.0002
+"""Seconds that a flood gets to gather so much. A sink that keeps up with it step by step moves
+8 KiB at a time: twice the CPU time, at three quarters of the rate. In 0.2 ms come 0.3 MB."""
 MOST_LARGE_PIPES = 16
 """More would use up pipe-user-pages-soft (64 MiB a user), after which every new pipe of the user,
 ours or not, is 8 KiB small (pipe(7))."""
@@ -35,6 +41,7 @@ class Inlet:
         self.name = name
         self.log = log
         self.large = False
+        self._flooding = False
         self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         found = os.fstat(self.fd)
         self.identity = (found.st_dev, found.st_ino)
@@ -56,16 +63,20 @@ class Inlet:
 
     def pump(self) -> tuple[int, bool]:
         """Move up to one turn of bytes; return how many, and whether the FIFO is at its end."""
-        moved = 0
-        while moved < TURN:
+        # Its writer goes on meanwhile: what a small pipe holds would stop it.
+        if self._flooding and self.large and waiting_bytes(self.fd) < WORTHWHILE:
+            time.sleep(GATHERING)
+        moved, step, ended = 0, TURN, False
+        # Little came: the rest is worth a turn of its own, when there is one.
+        while moved < TURN and step >= BUSY:
             try:
                 step = self.log.take(self.fd, TURN - moved)
             except BlockingIOError:
-                return moved, False
-            if step == 0:
-                return moved, True
+                break
             moved += step
-        return moved, False
+            ended = step == 0
+        self._flooding = moved >= BUSY
+        return moved, ended
 
     def drain(self) -> None:
         """Move what is in the FIFO now, and not what comes meanwhile: a flood has no end."""

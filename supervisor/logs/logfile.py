@@ -33,7 +33,7 @@ from supervisor.logs.rotation import (
     times_name,
 )
 from supervisor.logs.times import TimeIndex
-from supervisor.logs.transfer import CHUNK, SpillError
+from supervisor.logs.transfer import SpillError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,8 @@ RETRY_SECONDS = 1.0
 LINE_RESERVE = 8 * 1024
 """A line's rest is looked for so far. 3 µs a byte: 25 ms at worst, once for each rotation."""
 SINGLE_STEPS = 4096
+LARGEST_LOSS = 64 * 1024
+"""Most bytes thrown away in one step."""
 LONGEST_MARK = 1000
 SMALLEST_MAX_SIZE = 4096
 LARGEST_KEEP = 1000
@@ -72,11 +74,10 @@ class Policy(NamedTuple):
 class Totals:
     """What has been counted for one log since this sink attached it."""
 
-    __slots__ = ("bytes", "lines", "lost_bytes", "lost_lines", "rotations")
+    __slots__ = ("bytes", "lost_bytes", "lost_lines", "rotations")
 
     def __init__(self) -> None:
         self.bytes = 0
-        self.lines = 0
         self.lost_bytes = 0
         self.lost_lines = 0
         self.rotations = 0
@@ -253,7 +254,15 @@ class LogFile:
 
     def _learn_size(self, size: int) -> None:
         self.size = size
-        self._mid_line = size > 0 and os.pread(self._fd, 1, size - 1) not in (b"\n", b"")
+        self._learn_end()
+
+    def _learn_end(self) -> None:
+        # What somebody truncated just now, or what cannot be read, passes for a line's end.
+        end = b""
+        if self.size > 0:
+            with contextlib.suppress(OSError):
+                end = os.pread(self._fd, 1, self.size - 1)
+        self._mid_line = end not in (b"\n", b"")
 
     def _notice_changes_from_outside(self) -> None:
         """A log that somebody truncated or deleted is gone on with, not written into a hole."""
@@ -274,10 +283,9 @@ class LogFile:
             raise
         except SpillError as spill:
             self._count_written(spill.written)
-            lost = bytes(spill.lost)
             self._fail(spill.cause)
-            self._count_lost(lost)
-            return spill.written + len(lost)
+            self._count_lost(spill.lost)
+            return spill.written + len(spill.lost)
         except OSError as error:
             self._fail(error)
             return self._discard(source, count)
@@ -288,8 +296,7 @@ class LogFile:
         if count:
             self.size += count
             self.totals.bytes += count
-            self.totals.lines += self._mover.seen.count(b"\n", 0, count)
-            self._mid_line = self._mover.seen[count - 1] != 0x0A
+            self._learn_end()
 
     def _end_line(self, source: int) -> int:
         taken = 0
@@ -313,7 +320,7 @@ class LogFile:
     def _discard(self, source: int, limit: int) -> int:
         """Take bytes that cannot be written; when writing works again, only to the line's end."""
         if self.broken:
-            lost = os.read(source, min(limit, CHUNK))
+            lost = os.read(source, min(limit, LARGEST_LOSS))
             self._count_lost(lost)
             return len(lost)
         taken = 0

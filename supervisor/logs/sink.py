@@ -233,7 +233,6 @@ class Sink:
             "logs": {
                 inlet.name: {
                     "bytes": inlet.log.totals.bytes,
-                    "lines": inlet.log.totals.lines,
                     "lost_bytes": inlet.log.totals.lost_bytes,
                     "lost_lines": inlet.log.totals.lost_lines,
                     "rotations": inlet.log.totals.rotations,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import random
 import subprocess
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from supervisor.logs.inlet import LARGE_PIPE
 from supervisor.logs.rotation import reading_order
 
 if TYPE_CHECKING:
@@ -34,9 +37,10 @@ def numbers(content: bytes) -> list[int]:
     return found
 
 
-def write_lines(count: int, seed: int, stdout: int) -> subprocess.Popen[bytes]:
+def write_lines(count: int, seed: int, stdout: int, longest: int = 120) -> subprocess.Popen[bytes]:
     script = str(CHILDREN / "numbered_lines.py")
-    return subprocess.Popen([sys.executable, script, str(count), str(seed)], stdout=stdout)
+    arguments = [str(count), str(seed), str(longest)]
+    return subprocess.Popen([sys.executable, script, *arguments], stdout=stdout)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -65,6 +69,46 @@ def test_killed_sinks_lose_and_double_nothing(host: SinkHost, eventually: Await,
     assert control.ask("quit") == {"ok": True}
     assert host.reap() == 0
     assert kills >= 5
+    assert numbers(host.content("tts")) == list(range(count))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_sinks_killed_in_a_flood_lose_and_double_nothing(
+    host: SinkHost, eventually: Await, seed: int
+) -> None:
+    """Through a pipe that was made large, in moves of up to 1 MiB."""
+    chance = random.Random(seed)
+    held = host.fifo("tts")
+    count = 30_000
+    policy = {"max_size": 8_000_000, "keep": 1000}
+    control = host.start()
+    host.attach(control, "tts", **policy)
+    writer = write_lines(count, seed, held, longest=4000)
+
+    def size() -> int:
+        found = 0
+        for file in host.logs.glob("tts.log*"):
+            with contextlib.suppress(FileNotFoundError):  # renamed by a rotation just now
+                found += file.stat().st_size
+        return found
+
+    kills = 0
+    while writer.poll() is None:
+        target = size() + chance.randrange(1, 4_000_000)
+
+        def written(target: int = target) -> bool:
+            return size() >= target or writer.poll() is not None
+
+        eventually(written, "so much is written or the writer is done")
+        host.kill()
+        kills += 1
+        control = host.start()
+        assert host.attach(control, "tts", **policy) == {"ok": True}
+    assert control.ask("quit") == {"ok": True}
+    assert host.reap() == 0
+    assert kills >= 5
+    if sys.platform == "linux":
+        assert fcntl.fcntl(held, fcntl.F_GETPIPE_SZ) == LARGE_PIPE
     assert numbers(host.content("tts")) == list(range(count))
 
 

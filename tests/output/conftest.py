@@ -120,7 +120,7 @@ class Place:
 
     def write_lines(self, fd: int, count: int, seed: int) -> int:
         """Start a writer of numbered lines; its end comes into `ended`."""
-        argv = (sys.executable, str(NUMBERED), str(count), str(seed))
+        argv = (sys.executable, str(NUMBERED), str(count), str(seed), "120")
         return spawn(Command(argv, dict(os.environ), "/", fd))
 
     def content(self, name: str) -> bytes:

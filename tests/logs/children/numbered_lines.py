@@ -1,4 +1,4 @@
-"""Write numbered lines of changing length to stdout: `numbered_lines.py COUNT SEED`."""
+"""Write numbered lines of changing length to stdout: `numbered_lines.py COUNT SEED LONGEST`."""
 
 import os
 import random
@@ -6,11 +6,11 @@ import sys
 
 
 def main() -> None:
-    count, seed = int(sys.argv[1]), int(sys.argv[2])
+    count, seed, longest = map(int, sys.argv[1:])
     chance = random.Random(seed)
     batch: list[bytes] = []
     for number in range(count):
-        batch.append(b"%d %s\n" % (number, b"x" * chance.randrange(0, 120)))
+        batch.append(b"%d %s\n" % (number, b"x" * chance.randrange(0, longest)))
         if len(batch) >= chance.randrange(1, 200):
             write(b"".join(batch))
             batch.clear()
