@@ -258,10 +258,10 @@ class LogFile:
 
     def _learn_end(self) -> None:
         # What somebody truncated just now, or what cannot be read, passes for a line's end.
-        end = b""
-        if self.size > 0:
-            with contextlib.suppress(OSError):
-                end = os.pread(self._fd, 1, self.size - 1)
+        try:
+            end = os.pread(self._fd, 1, self.size - 1) if self.size else b""
+        except OSError:
+            end = b""
         self._mid_line = end not in (b"\n", b"")
 
     def _notice_changes_from_outside(self) -> None:
