@@ -13,6 +13,7 @@ sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -22,12 +23,15 @@ from pathlib import Path
 
 from supervisor import __version__, upgrade
 from supervisor.api import Api, Busy, Life
+from supervisor.config import codec
 from supervisor.config.loader import load
+from supervisor.config.problems import ConfigError
+from supervisor.config.root import state_dir
 from supervisor.control.server import BindError, ControlServer
 from supervisor.core.effects import Topic
 from supervisor.core.events import Event, Exceeded
 from supervisor.core.spec import FleetSpec
-from supervisor.core.unit import Running
+from supervisor.core.unit import Running, Stopped
 from supervisor.journal import Journal
 from supervisor.ledger import Ledger
 from supervisor.logs.capacity import raise_file_limit
@@ -36,7 +40,7 @@ from supervisor.output import Output
 from supervisor.posix.lock import DaemonLock, LockHeldError
 from supervisor.posix.reaper import Reaper
 from supervisor.posix.spawn import keep_file_limit, seal_descriptors
-from supervisor.posix.state import UnsafePathError, private_directory
+from supervisor.posix.state import UnsafePathError, check_own_file, private_directory
 from supervisor.posix.tree import become_subreaper
 from supervisor.runtime import Runtime
 from supervisor.succession import Succession
@@ -48,15 +52,16 @@ MEMORY_PERIOD = 5.0
 """Seconds between two looks at the memory of services that have a limit."""
 
 
-def run(config: Path, *, take_down: bool = False) -> int:
+def run(config: Path, *, take_down: bool = False, compiled: str = "") -> int:
     """Supervise what `config` describes until told to stop; return the exit code.
 
-    With `take_down` nothing is started, and all that an earlier daemon left is ended. Raises
-    `ConfigError` if the file is not valid.
+    With `take_down` nothing is started, and all that an earlier daemon left is ended. `compiled`
+    is where `up` has left what it has just made of the file. Raises `ConfigError` if that is not
+    valid.
     """
     origin = Origin.here()
     handover = upgrade.inherited(os.environ)
-    spec = load(str(config))
+    spec = _take_compiled(compiled, str(config)) or _load(str(config), bare=take_down)
     try:
         private_directory(spec.state_dir)
         private_directory(f"{spec.state_dir}/fifo")
@@ -108,7 +113,9 @@ class Daemon:
         self._succession = Succession(
             self._machine, self._output, self._journal, self._ledger, self._post
         )
-        self._runtime = Runtime(spec, self._machine, time.monotonic, self._succession.past())
+        self._runtime = Runtime(
+            spec, self._machine, time.monotonic, self._succession.past(spec.services)
+        )
         self._reaper = Reaper(self._machine.child_ended)
         self._tasks: set[asyncio.Task[None]] = set()
         self._memory_watch: asyncio.Task[None] | None = None
@@ -190,7 +197,11 @@ class Daemon:
                 self._post(name, adopted)
                 if not succession.is_wanted(name):
                     unwanted.append(name)
-            elif service.enabled and succession.is_wanted(name) and not succession.is_resumed(name):
+            elif (
+                service.enabled
+                and succession.is_wanted(name)
+                and isinstance(self._runtime.fleet.units[name].phase, Stopped)
+            ):
                 wanted.append(name)
         # From here on children are reaped: each that is ours has been taken in.
         self._reaper.start()
@@ -318,6 +329,37 @@ class Daemon:
             os.makedirs(self._spec.logs_dir, exist_ok=True)
         except OSError as error:
             self._complain(f"cannot make the log folder {self._spec.logs_dir}: {error.strerror}")
+
+
+def _load(config: str, *, bare: bool) -> FleetSpec:
+    """Compile a configuration; with `bare`, what is not valid is as if it named no service.
+
+    To end what is there must be possible in the middle of an edit too. Raises ConfigError.
+    """
+    try:
+        return load(config)
+    except ConfigError:
+        if not bare:
+            raise
+        state = state_dir(config, os.environ)
+        root = os.path.dirname(state)
+        return FleetSpec(os.path.abspath(config), root, state, os.path.join(root, "logs"))
+
+
+def _take_compiled(path: str, config: str) -> FleetSpec | None:
+    """Return the configuration that `up` has left for us, which is gone then, or None."""
+    if not path:
+        return None
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            check_own_file(os.fstat(fd), path)
+            os.unlink(path)
+            spec = codec.decode(FleetSpec, json.load(file))
+    except (OSError, ValueError, UnsafePathError):
+        # Gone after an upgrade, which starts us with the same arguments; or of another release.
+        return None
+    return spec if spec.source == os.path.abspath(config) else None
 
 
 def _mebibytes(size: int) -> str:

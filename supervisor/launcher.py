@@ -1,4 +1,4 @@
-"""Short-lived helpers of the daemon: the commands of exec probes.
+"""The daemon's own helpers: the commands of exec probes, its log sink, its holder.
 
 They are children like services are, so the daemon's one reaper sees their ends too; this module
 hands each end to the one who waits for it.

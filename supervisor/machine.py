@@ -146,6 +146,7 @@ class Machine:
             live_mark,
             private=own,
             group=group,
+            limits=limits,
         )
         self.keep(live)
         self.enrolment.after_start(live)
@@ -235,6 +236,11 @@ class Machine:
         if unit.run() is None and overlap is None and not _is_to_come(unit):
             # Nobody will answer: refused at once is kinder than a wait without end.
             self.sockets.stop_listening(name)
+        current = self.runs.get(name, unit.run())
+        if current is not None and current.limits != unit.spec.limits:
+            current.limits = unit.spec.limits
+            if current.group is not None:
+                current.group.bound(current.limits)
         living = {unit.run(), None if overlap is None else overlap.run()}
         if isinstance(unit.phase, Failed):
             living.add(unit.phase.left)
@@ -403,7 +409,7 @@ class Machine:
             other_ticks=0 if other is None else other.leader.started,
             phase=_PHASES.get(type(phase), "") if unit.goal is Goal.UP else "",
             until=phase.until if isinstance(phase, Waiting) else 0.0,
-            reason=unit.reason if type(phase) in _PHASES else "",
+            reason=unit.reason if type(phase) in _PHASES or unit.goal is Goal.DOWN else "",
             restarts=unit.restarts,
             in_a_row=unit.record.in_a_row,
             recent=unit.record.recent,

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from supervisor.core.events import RunId
-from supervisor.core.spec import ServiceSpec
+from supervisor.core.spec import Limits, ServiceSpec
 from supervisor.posix import tree as trees
 from supervisor.posix.cgroup import Group
 from supervisor.posix.identity import ProcessIdentity
@@ -37,6 +37,8 @@ class LiveRun:
     private: Private = field(default_factory=Private)
     group: Group | None = None
     """Its control group, where the system has such."""
+    limits: Limits = field(default_factory=Limits)
+    """Those that its group keeps."""
     gone: bool = False
     """Nothing of it is left, and it is forgotten."""
     seen: tuple[Row, ...] = ()

@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from supervisor.core.effects import Topic
 from supervisor.core.events import Adopted, Event, Exited, RunId
@@ -49,9 +49,25 @@ class Succession:
     ledger: Ledger
     post: Callable[[str, Event], None]
 
-    def past(self) -> dict[str, Past]:
+    def past(self, specs: Iterable[ServiceSpec]) -> dict[str, Past]:
         """Return where every unit was, for the fleet to be assembled from."""
-        return {record.unit: _past(record) for record in self.ledger.records()}
+        past = {record.unit: _past(record) for record in self.ledger.records()}
+        for spec in specs:
+            record = self.ledger.record(spec.name)
+            if record is not None and spec.restart.policy == "never" and self._has_ended(record):
+                reason = (
+                    f"run {record.run} ended while no daemon was there to see how, and its restart "
+                    f"policy is never; to run it again: atlasctl start {spec.name}"
+                )
+                past[spec.name] = replace(past[spec.name], phase=Failed(), reason=reason)
+        return past
+
+    def _has_ended(self, record: Record) -> bool:
+        """Tell whether a run that was wanted has ended with nobody there."""
+        if record.boot != boot_id() or not record.wanted or record.pid is None:
+            return False
+        leader = self._leader(record)
+        return leader is None or not (is_alive(leader) or is_child(leader))
 
     def is_wanted(self, name: str) -> bool:
         """Tell whether this unit should be started: not if it was stopped on purpose.
@@ -60,11 +76,6 @@ class Succession:
         """
         record = self.ledger.record(name)
         return record is None or record.boot != boot_id() or record.wanted
-
-    def is_resumed(self, name: str) -> bool:
-        """Tell whether the unit is, without a process, where the earlier daemon had it."""
-        record = self.ledger.record(name)
-        return record is not None and record.boot == boot_id() and bool(record.phase)
 
     def was_interrupted(self) -> bool:
         """Tell whether an earlier daemon of this boot has not ended in order."""
@@ -95,6 +106,7 @@ class Succession:
             record.fingerprint,
             environment_mark=record.environment,
             group=group,
+            limits=spec.limits,
         )
         if record.fingerprint not in (0, fingerprint(spec)):
             text = "it was started with another configuration; atlasctl reload would replace it"
@@ -182,6 +194,8 @@ def _past(record: Record) -> Past:
     highest = RunId(record.highest_run())
     if record.boot != boot_id():
         return Past(highest)
+    if not record.wanted:
+        return Past(highest, reason=record.reason)
     phase: Failed | Completed | Waiting | None
     match record.phase:
         case "failed":

@@ -165,7 +165,7 @@ COMMANDS = (
         "Run the supervisor in the foreground until SIGTERM or Ctrl-C, for launchd, systemd or a "
         "terminal of its own. `up` does this in the background. With --take-down nothing is "
         "started: what a killed supervisor has left is taken over and ended.",
-        (options.take_down,),
+        (options.take_down, options.compiled),
     ),
     Command(
         "completion",

@@ -61,4 +61,5 @@ def run(call: Invocation) -> int:
     # Only here: the daemon must stay small, and the client fast, without each other's imports.
     from supervisor.daemon import run as supervise
 
-    return supervise(Path(call.system().config), take_down=call.take_down)
+    config = Path(call.system().config)
+    return supervise(config, take_down=call.take_down, compiled=call.compiled)

@@ -37,6 +37,7 @@ class Invocation:
     wait: bool = True
     rolling: bool = False
     take_down: bool = False
+    compiled: str = ""
     timeout: float = UP_TIMEOUT
     lines: int | None = None
     all_lines: bool = False

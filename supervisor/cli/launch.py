@@ -4,6 +4,8 @@ The daemon's own lock decides which of two that start at once lives; the loser's
 winner. Nothing here ever starts a second one beside a daemon that answers.
 """
 
+import contextlib
+import json
 import os
 import sys
 import time
@@ -11,6 +13,7 @@ from collections.abc import Callable
 
 from supervisor.cli.connection import System, fleet_status
 from supervisor.cli.exits import CommandError, ExitStatus
+from supervisor.config import codec
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus
 from supervisor.core.spec import FleetSpec
@@ -115,10 +118,11 @@ def _start(system: System, spec: FleetSpec, log: str) -> tuple[int, int]:
             f"cannot write {log}: {error.strerror}",
             "free some space, or make the folder writable",
         ) from None
+    # -P: a folder called `supervisor` in the root of the system must not be taken for us.
+    argv = (sys.executable, "-P", "-m", "supervisor.cli", "-c", system.config, "run")
     try:
         command = Command(
-            # -P: a folder called `supervisor` in the root of the system must not be taken for us.
-            argv=(sys.executable, "-P", "-m", "supervisor.cli", "-c", system.config, "run"),
+            argv=(*argv, "--compiled", _compiled(spec)),
             env=environment(),
             cwd=spec.root,
             output_fd=output,
@@ -130,6 +134,23 @@ def _start(system: System, spec: FleetSpec, log: str) -> tuple[int, int]:
         ) from None
     finally:
         os.close(output)
+
+
+def _compiled(spec: FleetSpec) -> str:
+    """Write down what the YAML has come to, and return the path; "" if that cannot be.
+
+    The daemon takes it instead of compiling the YAML a second time, which takes 0.3 s.
+    """
+    path = os.path.join(spec.state_dir, f"compiled.{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with open(os.open(path, flags, 0o600), "wb") as file:
+            file.write(json.dumps(codec.encode(spec)).encode("ascii"))
+    except OSError:
+        return ""
+    return path
 
 
 def environment() -> dict[str, str]:

@@ -52,7 +52,8 @@ def rolling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rolling",
         action="store_true",
-        help="start each new run beside the old one, which ends when the new one is ready",
+        help="start each new run beside the old one, which ends when the new one is ready; that "
+        "goes on after --timeout",
     )
 
 
@@ -63,6 +64,16 @@ def take_down(parser: argparse.ArgumentParser) -> None:
         dest="take_down",
         action="store_true",
         help="end what a killed supervisor has left, and nothing else",
+    )
+
+
+def compiled(parser: argparse.ArgumentParser) -> None:
+    """Take `--compiled`, by which `up` hands over what it has compiled already."""
+    parser.add_argument(
+        "--compiled",
+        default="",
+        metavar="FILE",
+        help="what `up` has compiled of the configuration just now; removed once it is read",
     )
 
 

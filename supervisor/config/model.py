@@ -298,7 +298,8 @@ class Service(Defaults):
     sockets: dict[Name, Annotated[tuple[tuple[str, int], ...], Endpoint()]] = Field(
         default_factory=dict,
         description="Sockets the supervisor opens and hands over (LISTEN_FDS): name and host:port."
-        " localhost is 127.0.0.1 and ::1.",
+        " localhost is 127.0.0.1 and ::1. A rolling restart adds a private one of the same name: a"
+        " service has to serve every one that it gets, and to finish its work after SIGTERM.",
     )
     probes: Probes = Field(default_factory=Probes, description="How it is known that it works.")
     depends_on: Annotated[
@@ -329,8 +330,8 @@ class Fleet(Keys):
     )
     protected_ports: list[Annotated[int, PORT]] = Field(
         default_factory=list,
-        description="TCP ports of other programs: no service here may have one, and whoever"
-        " listens there is left alone.",
+        description="TCP ports of other programs, which no service here may have by mistake."
+        " (Whoever listens on a port and is not of a service is left alone on any port.)",
     )
     start_limit: Annotated[int, Integer(1, MAX_SERVICES)] = Field(
         default=spec.FleetSpec("", "", "", "").start_limit,

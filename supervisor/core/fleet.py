@@ -26,7 +26,9 @@ def assemble(spec: FleetSpec, now: float, past: Mapping[str, Past] | None = None
 
 def _unit(spec: ServiceSpec, past: Past, now: float) -> Unit:
     first = "not started yet" if spec.enabled else "disabled in the configuration"
-    unit = Unit(spec, reason=first, since=now, last_run=past.last_run, record=past.record)
+    unit = Unit(
+        spec, reason=past.reason or first, since=now, last_run=past.last_run, record=past.record
+    )
     unit = replace(unit, restarts=past.restarts)
     if past.phase is None:
         return unit

@@ -54,6 +54,13 @@ class Group:
         """Whether the kernel ends this run when it has too much memory."""
         return _read(f"{self.path}/memory.max").strip() not in ("", "max")
 
+    def bound(self, limits: Limits) -> None:
+        """Keep other limits from now on, as far as the kernel does here."""
+        for file, unlimited in (("pids.max", "max"), ("memory.max", "max")):
+            path = os.path.join(self.path, file)
+            if os.path.exists(path):
+                _write(path, dict(_settings(limits)).get(file, unlimited))
+
     def pids(self) -> frozenset[int]:
         """Return every living process in the group or in one below it. Zombies are not listed.
 

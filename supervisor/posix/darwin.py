@@ -129,6 +129,12 @@ def prints_into(_pid: int, _fifo: str) -> bool:
     return False
 
 
+def is_ending(pid: int) -> bool:
+    """Tell whether a process is gone or dead."""
+    row = read_row(pid)
+    return row is None or not row.alive
+
+
 def command_line(pid: int) -> tuple[str, ...]:
     """Return argv of a process; empty if it is gone or may not be read."""
     import psutil
@@ -142,6 +148,11 @@ def command_line(pid: int) -> tuple[str, ...]:
 def children() -> frozenset[int] | None:
     """Return None: orphans never come to us here, so our children say nothing about a tree."""
     return None
+
+
+def newest_children() -> tuple[int, ...]:
+    """Return none, as `children` does."""
+    return ()
 
 
 def read_trees(roots: Iterable[int]) -> dict[int, Row]:

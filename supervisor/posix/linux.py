@@ -20,6 +20,11 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 _EXEC_LOOKS: Final = 50
+_EXEC_PATIENCE: Final = 0.01
+"""Seconds. On a busy machine every look may wait for the processor, and the daemon waits with it."""
+
+_PF_EXITING: Final = 0x4
+"""linux/sched.h; in the flags of /proc/PID/stat, field 9 of proc(5)."""
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -95,18 +100,20 @@ def environment(pid: int) -> dict[str, str] | None:
     """Return the environment a process was started with, or None where it may not be read.
 
     A process that is just executing a program reads as having none, for some 100 µs; it is
-    looked at again, a bounded number of times.
+    looked at again, a bounded number of times and for a bounded time.
     """
     executing = True
+    until = time.monotonic() + _EXEC_PATIENCE
     for _ in range(_EXEC_LOOKS):
         block = _read(f"/proc/{pid}/environ", 1 << 20)
         if block is None:
             return None
         # Empty is believed only once it was read after the program was seen to be in place.
-        if block or not executing:
+        if block or not executing or time.monotonic() > until:
             return parse_environment(block)
-        os.sched_yield()
         executing = is_executing(pid)
+        if executing:
+            os.sched_yield()
     return {}
 
 
@@ -114,10 +121,21 @@ def is_executing(pid: int) -> bool:
     """Tell whether a process is between two programs: its new memory has no environment yet.
 
     One that was started with an empty environment has an address for it all the same (env_end,
-    field 51 of proc(5), the last that exec sets; it is 0 as well where we may not look).
+    field 51 of proc(5), the last that exec sets; it is 0 as well where we may not look). One
+    that is about to end has no memory either, and will not have any.
     """
     fields = _stat_fields(pid)
-    return len(fields) > 48 and fields[48] == b"0" and fields[0] not in (b"Z", b"X")
+    return len(fields) > 48 and fields[48] == b"0" and not _is_ending(fields)
+
+
+def is_ending(pid: int) -> bool:
+    """Tell whether a process is gone, dead, or past the last thing that it can do."""
+    fields = _stat_fields(pid)
+    return not fields or _is_ending(fields)
+
+
+def _is_ending(fields: list[bytes]) -> bool:
+    return fields[0] in (b"Z", b"X", b"x") or bool(int(fields[6]) & _PF_EXITING)
 
 
 def parse_environment(block: bytes) -> dict[str, str]:
@@ -161,7 +179,13 @@ def children() -> frozenset[int] | None:
 
     Orphans that the subreaper inherits belong to the first living thread, so all are asked.
     """
-    return _children("self")
+    found = _children("self")
+    return None if found is None else frozenset(found)
+
+
+def newest_children() -> tuple[int, ...]:
+    """Return this process's children, last come first; none where the kernel does not list them."""
+    return tuple(reversed(_children("self") or ()))
 
 
 def read_trees(roots: Iterable[int]) -> dict[int, Row]:
@@ -295,8 +319,9 @@ def can_tell_exit_status(pidfd: int) -> bool:
     return True
 
 
-def _children(process: str) -> frozenset[int] | None:
-    found: set[int] = set()
+def _children(process: str) -> list[int] | None:
+    # The kernel adds an orphan at the end of its new parent's list, as it does a new child.
+    found: list[int] = []
     try:
         tasks = os.listdir(f"/proc/{process}/task")
     except OSError:
@@ -305,8 +330,8 @@ def _children(process: str) -> frozenset[int] | None:
         listed = _read(f"/proc/{process}/task/{task}/children", 1 << 20)
         if listed is None:
             return None
-        found.update(map(int, listed.split()))
-    return frozenset(found)
+        found += map(int, listed.split())
+    return found
 
 
 def _stat_fields(pid: int) -> list[bytes]:

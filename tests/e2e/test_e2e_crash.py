@@ -241,3 +241,55 @@ def test_an_unwritable_log_folder_is_said_and_the_service_runs(
     system.ctl("up")
     assert system.service("a")["state"] == "running"
     assert "logs" in system.ctl("events").stdout
+
+
+def test_a_finished_job_is_not_run_again_by_the_next_daemon(system: System, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    once = {"policy": "never"}
+    system.write(
+        {
+            "done": {"command": ["sh", "-c", "echo x >> done.txt"], "restart": once},
+            "unseen": {"command": ["sh", "-c", "echo x >> unseen.txt; cat gate"], "restart": once},
+            "crashed": {"command": ["false"], "restart": {"give_up": {"after": 1}}},
+            "stopped": {"command": SLEEPER},
+        }
+    )
+    system.ctl("up", check=None)
+    system.ctl("stop", "stopped")
+    eventually("the job has ended", lambda: system.service("done")["state"] == "completed")
+    unseen = psutil.Process(system.service("unseen")["pid"])
+    crashes = system.service("crashed")["run"]
+    system.kill_daemon()
+    with gate.open("w"):
+        pass
+    eventually("it ends", lambda: not lives(unseen))
+    system.ctl("up", "stopped")
+    assert system.service("done")["state"] == "completed"
+    assert (tmp_path / "done.txt").read_text() == "x\n"
+    assert system.service("unseen")["state"] == "failed"
+    assert "atlasctl start unseen" in system.service("unseen")["reason"]
+    assert (tmp_path / "unseen.txt").read_text() == "x\n"
+    assert system.service("crashed")["state"] == "failed"
+    assert system.service("crashed")["run"] == crashes
+
+
+def test_what_was_stopped_says_so_to_the_next_daemon(system: System) -> None:
+    system.write({"a": {"command": SLEEPER}, "b": {"command": SLEEPER}})
+    system.ctl("up")
+    system.ctl("stop", "a")
+    system.kill_daemon()
+    system.ctl("up", "b")
+    assert system.service("a")["state"] == "stopped"
+    assert "stop asked" in system.service("a")["reason"]
+
+
+def test_down_after_a_crash_in_the_middle_of_an_edit(system: System) -> None:
+    system.write({"a": {"command": SLEEPER}})
+    system.ctl("up")
+    pid = system.service("a")["pid"]
+    system.kill_daemon()
+    system.config.write_text("version: 1\nservices: {a: {comand: [sleep]}}\n")
+    assert "stopped 1 service" in system.ctl("down").stdout
+    assert not psutil.pid_exists(pid) or not lives(psutil.Process(pid))
+    assert system.processes() == []
