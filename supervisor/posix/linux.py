@@ -21,7 +21,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 _EXEC_LOOKS: Final = 50
 _EXEC_PATIENCE: Final = 0.01
-"""Seconds. On a busy machine every look may wait for the processor, and the daemon waits with it."""
+"""Seconds. On a busy machine each look may wait for the processor, and the daemon with it."""
 
 _PF_EXITING: Final = 0x4
 """linux/sched.h; in the flags of /proc/PID/stat, field 9 of proc(5)."""

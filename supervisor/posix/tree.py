@@ -39,6 +39,9 @@ _FIRST_PAUSE: Final = 0.001
 """Seconds between rounds, doubled up to _LONGEST_PAUSE. A killed process is gone in about one."""
 _LONGEST_PAUSE: Final = 0.05
 
+_REAPING: Final = 0.5
+"""Seconds between two rounds in which the dead are reaped, if there are as many."""
+
 _QUIET_LOOKS: Final = 2
 """Looks in a row that must find nothing where one alone is no proof."""
 
@@ -232,7 +235,6 @@ async def clear(
     again = False
     quiet = 0
     while True:
-        began = loop.time()
         if group is not None:
             group.kill()
         if again:
@@ -254,9 +256,12 @@ async def clear(
             return describe(find()) or (
                 "processes that end and begin faster than they can be looked at",
             )
-        # A look at 30 000 dead orphans takes half a second. Unless as long is left for them to be
-        # reaped, they grow more until the system has no pid left.
-        await asyncio.sleep(min(max(pause, loop.time() - began), left))
+        await asyncio.sleep(min(pause, left))
+        # To look at 30 000 dead orphans takes a second and more, and they grow meanwhile until the
+        # system has no pid left; each is reaped in less time than it is looked at.
+        until = min(deadline, loop.time() + _REAPING)
+        while system.dead_child() is not None and loop.time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0)
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 

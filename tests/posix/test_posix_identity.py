@@ -184,6 +184,8 @@ def test_end_of_a_strangers_child_is_told(stage: "Stage", *, killed: bool) -> No
             assert await first(endings) in ({told} if knows_codes() else {told, ExitUnknown()})
             assert endings.empty()
             watch.cancel()
+            # It ends once it has reaped its child, which would come to us otherwise.
+            parent.wait(10)
 
     asyncio.run(main())
 

@@ -266,10 +266,11 @@ def test_fork_bomb_is_ended(
 ) -> None:
     async def main() -> None:
         with reaps(stage):
-            leader = stage.script("bomb.py", "12", "3000")
+            # On a busy machine the bomb has most of the processor, and each of the dead is reaped.
+            leader = stage.script("bomb.py", "12", "1000")
             assert stage.line() == "lit"
             tree = make_tree(leader)
-            assert await clear(tree, known=lambda: nobody(canary), within=10) == ()
+            assert await clear(tree, known=lambda: nobody(canary), within=30) == ()
             assert await stage.exit_of(leader.pid) == ExitSignal(9)
             await stage.until(lambda: children() == nobody(canary))
             assert survivors(tree, known=nobody(canary)) == ()
