@@ -11,7 +11,7 @@ down:  ## Stop every service and the supervisor
 
 test:  ## Run the whole test suite
 	@scripts/environment.sh tts,dev
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2
 
 lint:  ## Check style, types on both platforms, and import directions
 	@scripts/environment.sh tts,dev

@@ -101,7 +101,9 @@ def _bring_up(
         return ExitStatus.AS_ASKED
     client = system.client()
     also: list[str] = []
-    if ask := [name for name in wanted if needs_start(before[name])]:
+    # What a daemon of ours has tried and seen fail just now need not be tried twice.
+    tried = {name for name in wanted if fresh and before[name]["last_exit"] is not None}
+    if ask := [name for name in wanted if needs_start(before[name]) and name not in tried]:
         also = command(client, "start", ask)["also"]
     if not call.wait:
         print(f"asked for {wording.listing(wanted)}; see: atlasctl status")

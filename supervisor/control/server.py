@@ -20,6 +20,9 @@ import h11
 from supervisor.control.socket import BindError as BindError
 from supervisor.control.socket import bind, peer_uid, socket_path
 
+_LET_IN = 0.3
+"""Seconds that connections may take to come to their end before other code takes over: those that
+follow a stream, or keep a connection for later, are cut off then."""
 _UNWIND = 1.0
 """Seconds that a stream may take to end once nobody listens to it any more."""
 _LINGER = 1.0
@@ -116,8 +119,11 @@ class ControlServer:
         assert self._server is not None, "only what has started can pause"  # noqa: S101
         kept = os.dup(self._server.sockets[0].fileno())
         self._listening = socket.socket(fileno=kept)
-        self.closing = True
         self._server.close()
+        # Whoever was let in has asked, or is about to: to be cut off would be to be turned away.
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_LET_IN)
+        self.closing = True
         await self._finish(grace)
         self._server = None
         return kept

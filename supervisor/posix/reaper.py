@@ -42,7 +42,7 @@ class Reaper:
         To be called after all other add_signal_handler() calls.
         """
         self._loop = asyncio.get_running_loop()
-        self._loop.add_signal_handler(signal.SIGCHLD, self._sweep)
+        self._loop.add_signal_handler(signal.SIGCHLD, self._signalled)
         # In a storm the loop's pipe of signals fills, which Python reports on stderr each time:
         # 30 000 lines for one fork bomb. It means nothing, a sweep is due as it is. The next
         # add_signal_handler() would undo this, so the daemon's other signals come first.
@@ -59,6 +59,14 @@ class Reaper:
         if self._again is not None:
             self._again.cancel()
             self._again = None
+
+    def _signalled(self) -> None:
+        # The loop calls this once for each signal that is queued; one sweep a pass is enough, or
+        # PER_PASS would be no bound. The second sweep finds what died during the first.
+        if self._again is None and self._loop is not None:
+            self._sweep()
+            if self._again is None and self._loop is not None:
+                self._again = self._loop.call_soon(self._sweep)
 
     def _sweep(self) -> None:
         loop = self._loop

@@ -257,7 +257,7 @@ def test_code_that_fails_only_when_it_runs_costs_the_daemon_and_no_service(
     write(installed, port)
     up(installed)
     before = installed.runs()
-    serve = "    async def serve(self) -> None:\n"
+    serve = "    async def serve(self, *, take_down: bool = False) -> None:\n"
     broken = f"{serve}        raise RuntimeError('too late')\n\n    async def _(self) -> None:\n"
     installed.edit("daemon.py", serve, broken)
     said = installed.ctl("upgrade", check=None)
