@@ -11,7 +11,7 @@ down:  ## Stop every service and the supervisor
 
 test:  ## Run the whole test suite
 	@scripts/environment.sh tts,dev
-	.venv/bin/python -m pytest -n 2
+	.venv/bin/python -m pytest -n 3 --dist worksteal
 
 lint:  ## Check style, types on both platforms, and import directions
 	@scripts/environment.sh tts,dev

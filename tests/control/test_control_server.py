@@ -7,6 +7,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -439,9 +440,11 @@ async def test_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None:
 
 
 async def test_long_state_dir_has_a_socket_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    home = tmp_path / "h"
+    # Not below tmp_path, which is long itself where tests run in several processes.
+    home = Path(tempfile.mkdtemp(prefix="h"))
+    request.addfinalizer(lambda: shutil.rmtree(home))
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     folder = tmp_path / ("long" * 30)
     folder.mkdir(mode=0o700)
