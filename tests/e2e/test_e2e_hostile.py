@@ -194,11 +194,14 @@ def test_one_that_gave_up_even_its_output_is_named_by_stop_and_ended_by_down(
     done = system.ctl("stop", "a", check=None)
     left = tree(system)
     assert [p.pid for p in left if lives(p)] == [p.pid for p in left]
-    (hidden,) = left
+    assert len(left) <= 1
+    # On a slow machine its run has a control group before it hides, and then the stop is proven.
+    assert (done.returncode == 0) == (left == [])
     told = done.stdout + done.stderr + system.service("a")["reason"]
-    assert f"port {port} is held by pid {hidden.pid} (" in told
+    for hidden in left:
+        assert f"port {port} is held by pid {hidden.pid} (" in told
     system.ctl("down", check=None)
-    assert not lives(hidden)
+    assert not any(map(lives, left))
     assert is_free(port)
 
 
