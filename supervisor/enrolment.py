@@ -35,6 +35,7 @@ class Enrolment:
         self._bounds = True
         """False once it is known that groups here can keep no limits: they have no controllers."""
         self._waiting: list[LiveRun] = []
+        self._retired: list[Group] = []
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
@@ -65,8 +66,12 @@ class Enrolment:
         if self._cgroups is None or live.group is not None:
             return
         self._waiting.append(live)
-        if self._timer is None and self._task is None:
-            self._timer = asyncio.get_running_loop().call_later(DELAY, self._begin)
+        self._schedule()
+
+    def retire(self, group: Group) -> None:
+        """Remove the group of a dead run, soon: the kernel lets us wait while others move."""
+        self._retired.append(group)
+        self._schedule()
 
     def find(self, name: str, run: int) -> Group | None:
         """Return the group of a run that an earlier daemon started."""
@@ -91,6 +96,10 @@ class Enrolment:
 
     # Inside ----------------------------------------------------------------------------------
 
+    def _schedule(self) -> None:
+        if self._timer is None and self._task is None:
+            self._timer = asyncio.get_running_loop().call_later(DELAY, self._begin)
+
     def _begin(self) -> None:
         self._timer = None
         self._task = asyncio.get_running_loop().create_task(self._enrol())
@@ -105,7 +114,11 @@ class Enrolment:
         loop = asyncio.get_running_loop()
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "enrolment")
-        while self._waiting:
+        while self._waiting or self._retired:
+            while self._retired:
+                await loop.run_in_executor(self._thread, self._retired.pop().remove)
+            if not self._waiting:
+                break
             live = self._waiting.pop(0)
             if live.gone:
                 continue

@@ -72,9 +72,9 @@ class Machine:
         self._prober = Prober()
         self._fingerprints: dict[str, tuple[ServiceSpec, int]] = {}
         self.launcher = Launcher()
-        self.runs = Runs(logs_dir, lambda: output.pids | self.launcher.pids)
-        self.sockets = HeldSockets(output)
         self.enrolment = Enrolment(self.fleet, self._complain)
+        self.runs = Runs(logs_dir, lambda: output.pids | self.launcher.pids, self.enrolment.retire)
+        self.sockets = HeldSockets(output)
 
     def _complain(self, text: str) -> None:
         self._journal.append("", "trouble", text)

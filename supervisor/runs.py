@@ -54,9 +54,16 @@ class LiveRun:
 class Runs:
     """All of them, and their PID files."""
 
-    def __init__(self, logs_dir: str, others: Callable[[], AbstractSet[int]]) -> None:
+    def __init__(
+        self,
+        logs_dir: str,
+        others: Callable[[], AbstractSet[int]],
+        retire: Callable[[Group], None],
+    ) -> None:
+        """`others` tells the daemon's own helpers; `retire` takes a dead run's control group."""
         self._logs_dir = logs_dir
         self._others = others
+        self._retire = retire
         self._runs: dict[tuple[str, RunId], LiveRun] = {}
         self._by_pid: dict[int, tuple[str, RunId]] = {}
         self._named: dict[str, int] = {}
@@ -77,7 +84,7 @@ class Runs:
         live = self._runs.pop((name, run))
         live.gone = True
         if live.group is not None:
-            live.group.remove()
+            self._retire(live.group)
         if self._by_pid.get(live.leader.pid) == (name, run):
             del self._by_pid[live.leader.pid]
         if live.watch is not None:
