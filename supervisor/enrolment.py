@@ -40,11 +40,6 @@ class Enrolment:
         self._task: asyncio.Task[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
 
-    @property
-    def available(self) -> bool:
-        """Whether this system has groups for us."""
-        return self._cgroups is not None
-
     def before_start(self, name: str, run: int, limits: Limits) -> Group | None:
         """Return the group that a run is to enter at once for its limits to be kept, if any."""
         asked = limits.memory is not None or limits.processes is not None

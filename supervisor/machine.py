@@ -146,7 +146,6 @@ class Machine:
             live_mark,
             private=own,
             group=group,
-            limits=limits,
         )
         self.keep(live)
         self.enrolment.after_start(live)
@@ -279,10 +278,8 @@ class Machine:
 
     def keep(self, live: LiveRun) -> None:
         """Take a run in that lives already, or just now."""
-        try:
-            self.runs.add(live)
-        except UnsafePathError as error:
-            self._journal.append(live.spec.name, "pid-file", str(error), live.run)
+        self.runs.add(live)
+        self._name_in_pid_file(live)
 
     def tree(self, marker: Marker, leader: ProcessIdentity, *, ours: bool) -> Tree:
         """Return a run as the system sees it."""

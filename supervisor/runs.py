@@ -37,13 +37,16 @@ class LiveRun:
     private: Private = field(default_factory=Private)
     group: Group | None = None
     """Its control group, where the system has such."""
-    limits: Limits = field(default_factory=Limits)
-    """Those that its group keeps."""
+    limits: Limits = field(init=False)
+    """Those that its group keeps: the spec's, until a reload says otherwise."""
     gone: bool = False
     """Nothing of it is left, and it is forgotten."""
     seen: tuple[Row, ...] = ()
     """What was below the leader when it was asked to end: the only proof that a process is of
     this run if it has left the session and wiped its environment since."""
+
+    def __post_init__(self) -> None:
+        self.limits = self.spec.limits
 
     @property
     def leader(self) -> ProcessIdentity:
@@ -73,11 +76,10 @@ class Runs:
         return iter(self._runs.values())
 
     def add(self, live: LiveRun) -> None:
-        """Take a run in, and then raise UnsafePathError if its PID file cannot be written."""
+        """Take a run in."""
         key = (live.spec.name, live.run)
         self._runs[key] = live
         self._by_pid[live.leader.pid] = key
-        self.write_pid_file(live)
 
     def drop(self, name: str, run: RunId) -> None:
         """Forget a run of which nothing is left."""

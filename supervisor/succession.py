@@ -106,7 +106,6 @@ class Succession:
             record.fingerprint,
             environment_mark=record.environment,
             group=group,
-            limits=spec.limits,
         )
         if record.fingerprint not in (0, fingerprint(spec)):
             text = "it was started with another configuration; atlasctl reload would replace it"

@@ -105,24 +105,10 @@ def _answer(system: System) -> FleetStatus | None:
 
 def _start(system: System, spec: FleetSpec, log: str) -> tuple[int, int]:
     """Return the pid of the new daemon and how long its log was before."""
-    try:
-        private_directory(spec.state_dir)
-        cut_to_half(log, LOG_MAX)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        output = os.open(log, flags, 0o600)
-    except UnsafePathError as error:
-        raise CommandError(ExitStatus.NOT_REACHED, str(error)) from None
-    except OSError as error:
-        raise CommandError(
-            ExitStatus.NOT_REACHED,
-            f"cannot write {log}: {error.strerror}",
-            "free some space, or make the folder writable",
-        ) from None
-    # -P: a folder called `supervisor` in the root of the system must not be taken for us.
-    argv = (sys.executable, "-P", "-m", "supervisor.cli", "-c", system.config, "run")
+    output = open_log(spec.state_dir, log)
     try:
         command = Command(
-            argv=(*argv, "--compiled", _compiled(spec)),
+            argv=(*daemon_command(system), "--compiled", _compiled(spec)),
             env=environment(),
             cwd=spec.root,
             output_fd=output,
@@ -134,6 +120,29 @@ def _start(system: System, spec: FleetSpec, log: str) -> tuple[int, int]:
         ) from None
     finally:
         os.close(output)
+
+
+def daemon_command(system: System) -> tuple[str, ...]:
+    """Return the command that is a daemon of this system in the foreground."""
+    # -P: a folder called `supervisor` in the root of the system must not be taken for us.
+    return (sys.executable, "-P", "-m", "supervisor.cli", "-c", system.config, "run")
+
+
+def open_log(state_dir: str, log: str) -> int:
+    """Return a descriptor of what a daemon prints into, bounded in size. Raises CommandError."""
+    try:
+        private_directory(state_dir)
+        cut_to_half(log, LOG_MAX)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(log, flags, 0o600)
+    except UnsafePathError as error:
+        raise CommandError(ExitStatus.NOT_REACHED, str(error)) from None
+    except OSError as error:
+        raise CommandError(
+            ExitStatus.NOT_REACHED,
+            f"cannot write {log}: {error.strerror}",
+            "free some space, or make the folder writable",
+        ) from None
 
 
 def _compiled(spec: FleetSpec) -> str:

@@ -6,13 +6,12 @@ service is to be ended, and lets the sink write what is still to be read.
 
 import os
 import subprocess
-import sys
 import time
 
 from supervisor.cli import wording
 from supervisor.cli.connection import System, short_path
 from supervisor.cli.exits import CommandError, ExitStatus
-from supervisor.cli.launch import LOG_NAME, environment, what_it_said
+from supervisor.cli.launch import LOG_NAME, daemon_command, environment, open_log, what_it_said
 from supervisor.cli.survivors import survivors
 from supervisor.posix.lock import is_locked
 
@@ -31,14 +30,12 @@ def take_down(system: System, timeout: float) -> int:
     began = time.monotonic()
     left = survivors(system.state_dir)
     log = os.path.join(system.state_dir, LOG_NAME)
-    command = [sys.executable, "-P", "-m", "supervisor.cli", "-c", system.config, "run"]
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    said_before = os.stat(log).st_size if os.path.exists(log) else 0
-    try:
-        with open(os.open(log, flags, 0o600), "wb") as output:
+    with open(open_log(system.state_dir, log), "wb") as output:
+        said_before = os.fstat(output.fileno()).st_size
+        try:
             # In a session of its own: Ctrl-C here must not end it in the middle.
             done = subprocess.run(
-                [*command, "--take-down"],
+                [*daemon_command(system), "--take-down"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -47,14 +44,16 @@ def take_down(system: System, timeout: float) -> int:
                 check=False,
                 env=environment(),
             )
-    except OSError as error:
-        raise CommandError(ExitStatus.NOT_REACHED, f"cannot write {log}: {error}") from None
-    except subprocess.TimeoutExpired:
-        raise CommandError(
-            ExitStatus.NOT_REACHED,
-            f"what a killed supervisor has left is not ended after {timeout:g} s",
-            f"see {short_path(log)} and: atlasctl status",
-        ) from None
+        except OSError as error:
+            raise CommandError(
+                ExitStatus.NOT_REACHED, f"cannot start the supervisor: {error}"
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise CommandError(
+                ExitStatus.NOT_REACHED,
+                f"what a killed supervisor has left is not ended after {timeout:g} s",
+                f"see {short_path(log)} and: atlasctl status",
+            ) from None
     if done.returncode != 0 or (still := survivors(system.state_dir)):
         names = wording.listing([each.service for each in still]) if done.returncode == 0 else ""
         raise CommandError(
