@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.cli.__main__ import main
+from tests.cli.fleets import Ctl
+
 GOLDEN = Path(__file__).parent / "golden"
 
 Golden = Callable[[str, list[str]], None]
@@ -35,3 +38,26 @@ def kyiv_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """A folder with the YAML of the test's module, which is where commands are run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ATLAS_CONFIG", raising=False)
+    # The path of tmp_path may be too long for a socket; then it is made here.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "services.yaml").write_text(request.module.YAML)
+    return tmp_path
+
+
+@pytest.fixture
+def ctl(root: Path, capsys: pytest.CaptureFixture[str]) -> Ctl:
+    """Run a command in this process."""
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        code = main(argv)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -1,5 +1,6 @@
 """Made-up answers of the daemon and journal entries, for the tests of what is shown."""
 
+from collections.abc import Callable
 from typing import Literal, TypedDict, Unpack
 
 from supervisor.control.messages import (
@@ -11,6 +12,9 @@ from supervisor.control.messages import (
     ServiceStatus,
 )
 from supervisor.journal import Entry
+
+Ctl = Callable[..., tuple[int, str, str]]
+"""Runs a command in this process: its exit code, what it printed, what it complained of."""
 
 
 class Changes(TypedDict, total=False):

@@ -3,17 +3,15 @@
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from supervisor.cli.__main__ import main
 from supervisor.control.server import Reply
 from supervisor.ledger import Ledger, Record
 from supervisor.posix.identity import identify
 from tests.cli.fake_daemon import FakeDaemon, write_journal
-from tests.cli.fleets import down, journal, service
+from tests.cli.fleets import Ctl, down, journal, service
 
 YAML = """\
 version: 1
@@ -22,29 +20,6 @@ services:
   stt: {command: [sleep, "1000"]}
   extra: {command: [sleep, "1000"], enabled: false}
 """
-
-Ctl = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ATLAS_CONFIG", raising=False)
-    # The path of tmp_path may be too long for a socket; then it is made here.
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    (tmp_path / "services.yaml").write_text(YAML)
-    return tmp_path
-
-
-@pytest.fixture
-def ctl(root: Path, capsys: pytest.CaptureFixture[str]) -> Ctl:
-    def run(*argv: str) -> tuple[int, str, str]:
-        code = main(argv)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
 
 UP = [service("tts", log="/nonexistent/tts.log"), service("stt"), down("extra", enabled=False)]
 DOWN = [down("tts"), down("stt"), down("extra", enabled=False)]

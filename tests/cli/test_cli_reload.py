@@ -1,16 +1,14 @@
 """`plan`, `reload`, `restart --rolling` against a control server that answers as the test says."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from supervisor.cli.__main__ import main
 from supervisor.control.server import Limits, Reply
 from tests.cli.fake_daemon import FakeDaemon
-from tests.cli.fleets import change, down, service
+from tests.cli.fleets import Ctl, change, down, service
 
 YAML = """\
 version: 1
@@ -18,28 +16,6 @@ services:
   tts: {command: [sleep, "1000"], env: {API_KEY: hunter2}}
   stt: {command: [sleep, "1000"]}
 """
-
-Ctl = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ATLAS_CONFIG", raising=False)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    (tmp_path / "services.yaml").write_text(YAML)
-    return tmp_path
-
-
-@pytest.fixture
-def ctl(root: Path, capsys: pytest.CaptureFixture[str]) -> Ctl:
-    def run(*argv: str) -> tuple[int, str, str]:
-        code = main(argv)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
 
 TTS, STT = service("tts", run=3), service("stt")
 UP = [TTS, STT]

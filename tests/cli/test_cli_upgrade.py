@@ -1,39 +1,17 @@
 """`upgrade` against a daemon that executes itself anew, or does not, as the test says."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from supervisor.cli import upgrade
-from supervisor.cli.__main__ import main
 from supervisor.cli.upgrade import Run, compare, disturbance, summary
 from supervisor.control.server import Reply
 from tests.cli.fake_daemon import FakeDaemon
-from tests.cli.fleets import down, fleet, service
+from tests.cli.fleets import Ctl, down, fleet, service
 
-Ctl = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ATLAS_CONFIG", raising=False)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    (tmp_path / "services.yaml").write_text('version: 1\nservices: {a: {command: ["true"]}}\n')
-    return tmp_path
-
-
-@pytest.fixture
-def ctl(root: Path, capsys: pytest.CaptureFixture[str]) -> Ctl:
-    def run(*argv: str) -> tuple[int, str, str]:
-        code = main(argv)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
+YAML = 'version: 1\nservices: {a: {command: ["true"]}}\n'
 
 A, B, OFF = service("a"), service("b", pid=4322), down("off")
 
