@@ -1,15 +1,18 @@
 """The seam between the server and whatever speaks.
 
-An engine turns one sentence into samples and knows nothing of queues, HTTP or long text. The unit
-is the sentence so that a caller can hand on the first one while the next is being made, stop
-between two, or try another engine for the one that failed.
+An engine turns sentences into samples and knows nothing of queues, HTTP or long text. The unit is
+the sentence so that a caller can hand on the first one while the next is being made, put sentences
+of several clients into one batch, or try another engine for those that failed.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import numpy as np
     import numpy.typing as npt
 
@@ -27,11 +30,35 @@ MAX_SPEED: Final = 4.0
 
 
 class EngineError(Exception):
-    """The engine cannot speak; the message says why and, where it is known, what to do."""
+    """The engine cannot speak; the message says why and what to do.
+
+    `remedy` is the known cure in words, where there is one.
+    """
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class GivenUp(Exception):  # noqa: N818 - the caller's wish, no error
+    """Synthesis was left unfinished because `give_up` said so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One sentence and how to say it.
+
+    `sentence` is text of the pipeline: `+` stands before a stressed vowel. `voice` is one of
+    VOICES. `speed` is MIN_SPEED..MAX_SPEED and divides the duration.
+    """
+
+    sentence: str
+    voice: str
+    speed: float
 
 
 class Engine(Protocol):
-    """One synthesiser. Every method but the properties is called from one thread only."""
+    """One synthesiser. No two of its methods ever run at once; the properties any thread reads."""
 
     @property
     def name(self) -> str:
@@ -49,15 +76,31 @@ class Engine(Protocol):
     def sample_rate(self) -> int:
         """Rate of what `synthesise` returns, in Hz."""
 
+    @property
+    def batch(self) -> int:
+        """Most utterances that `synthesise` may be given at once; at least 1."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names everything of the engine that changes the sound; valid after `load`.
+
+        Library or model, precision, and the device where it is heard: audio made under one
+        fingerprint is never played under another.
+        """
+
     def load(self) -> None:
-        """Gets ready to speak; may be called again after it failed.
+        """Gets ready to speak; may be called again after it failed, and after `unload`.
 
         Raises EngineError when that is impossible.
         """
 
-    def synthesise(self, sentence: str, *, voice: str, speed: float) -> Samples:
-        """Speaks one sentence.
+    def unload(self) -> None:
+        """Frees what `load` took; does nothing where nothing is loaded."""
 
-        `sentence` is text of the pipeline: `+` stands before a stressed vowel. `voice` is one of
-        VOICES. `speed` is MIN_SPEED..MAX_SPEED and divides the duration. Raises EngineError.
+    def synthesise(
+        self, batch: Sequence[Utterance], *, give_up: Callable[[], bool]
+    ) -> list[Samples]:
+        """Speaks 1 to `batch` utterances: one Samples for each, in their order.
+
+        Looks at `give_up` every few frames and raises GivenUp when it is true. Raises EngineError.
         """

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from services.tts.engine import DEFAULT_VOICE, SAMPLE_RATE, EngineError
+from services.tts.engine import DEFAULT_VOICE, SAMPLE_RATE, EngineError, GivenUp, Utterance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -367,8 +367,12 @@ class Worker:
                     return Cancelled()
                 if time.monotonic() >= job.deadline:
                     return Refused("it took too long: send shorter text, or try again later")
-                samples = self._synthesise(sentence, voice=order.voice, speed=order.speed)
+                samples = self._synthesise(
+                    Utterance(sentence, order.voice, order.speed), give_up=lambda: job.finished
+                )
                 pieces.append(audio.apply_effect(audio.trim(samples, rate), rate, order.effect))
+        except GivenUp:
+            return Cancelled()
         except EngineError as error:
             log.warning("synthesis failed: %s", error)
             return Broken(str(error))
@@ -379,11 +383,11 @@ class Worker:
             return Broken(f"{self._engine.name} made silence out of {len(pieces)} sentences")
         return Speech(tuple(pieces), time.monotonic() - started)
 
-    def _synthesise(self, sentence: str, *, voice: str, speed: float) -> Samples:
+    def _synthesise(self, utterance: Utterance, *, give_up: Callable[[], bool]) -> Samples:
         with self._changed:
             self._sentence_since = time.monotonic()
         try:
-            return self._engine.synthesise(sentence, voice=voice, speed=speed)
+            return self._engine.synthesise([utterance], give_up=give_up)[0]
         finally:
             with self._changed:
                 self._sentence_since = None
@@ -422,7 +426,9 @@ class Worker:
             self._engine.load()
             if self._engine.sample_rate != SAMPLE_RATE:
                 return f"the engine speaks at {self._engine.sample_rate} Hz, not {SAMPLE_RATE}"
-            samples = self._synthesise(WARM_UP_SENTENCE, voice=DEFAULT_VOICE, speed=1.0)
+            samples = self._synthesise(
+                Utterance(WARM_UP_SENTENCE, DEFAULT_VOICE, 1.0), give_up=lambda: self._closed
+            )
         except EngineError as error:
             return str(error)
         except Exception as error:

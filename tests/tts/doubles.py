@@ -13,9 +13,9 @@ from services.tts.text import Spoken
 from services.tts.worker import WARM_UP_SENTENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from services.tts.engine import Samples
+    from services.tts.engine import Samples, Utterance
 
 PATIENCE = 20.0
 """Seconds after which a test that waits for an event fails."""
@@ -49,6 +49,8 @@ class FakeEngine:
     name = "fake"
     device = "cpu"
     device_reason: str | None = None
+    batch = 1
+    fingerprint = "fake"
 
     def __init__(self, *, warm_up_failures: int = 0, sample_rate: int = SAMPLE_RATE) -> None:
         self.sample_rate = sample_rate
@@ -85,7 +87,15 @@ class FakeEngine:
     def load(self) -> None:
         pass
 
-    def synthesise(self, sentence: str, *, voice: str, speed: float) -> Samples:
+    def unload(self) -> None:
+        pass
+
+    def synthesise(
+        self, batch: Sequence[Utterance], *, give_up: Callable[[], bool]
+    ) -> list[Samples]:
+        return [self._speak(utterance.sentence) for utterance in batch]
+
+    def _speak(self, sentence: str) -> Samples:
         assert self._inside.acquire(blocking=False), "two syntheses at once"
         try:
             if sentence == WARM_UP_SENTENCE:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from services.tts import audio
-from services.tts.engine import SAMPLE_RATE, VOICES, EngineError
+from services.tts.engine import SAMPLE_RATE, VOICES, EngineError, GivenUp, Utterance
 from services.tts.engines.espeak import Espeak, _with_stress
 
 SENTENCE = "добрий день, сьогодні дуже гарна погода і ми йдемо гуляти до парку."
@@ -23,7 +23,8 @@ def engine() -> Espeak:
 
 
 def say(engine: Espeak, sentence: str, *, voice: str = "dmytro", speed: float = 1.0) -> np.ndarray:
-    return audio.trim(engine.synthesise(sentence, voice=voice, speed=speed), SAMPLE_RATE)
+    (samples,) = engine.synthesise([Utterance(sentence, voice, speed)], give_up=lambda: False)
+    return audio.trim(samples, SAMPLE_RATE)
 
 
 def median_pitch(samples: np.ndarray) -> float:
@@ -119,10 +120,34 @@ def test_a_sentence_beyond_its_limit_is_stopped_and_the_next_is_spoken() -> None
     engine = Espeak(sentence_limit=0.0)
     engine.load()
     with pytest.raises(EngineError, match="over 0 s"):
-        engine.synthesise(SENTENCE, voice="dmytro", speed=1.0)
+        say(engine, SENTENCE)
     patient = Espeak()
     patient.load()
     assert say(patient, SENTENCE).size > 2 * SAMPLE_RATE
+
+
+def test_a_sentence_that_is_given_up_is_left_and_the_next_is_spoken(engine: Espeak) -> None:
+    asked: list[None] = []
+
+    def give_up() -> bool:
+        asked.append(None)
+        return len(asked) == 3
+
+    with pytest.raises(GivenUp):
+        engine.synthesise([Utterance(SENTENCE, "dmytro", 0.65)] * 2, give_up=give_up)
+    assert len(asked) == 3
+    assert say(engine, SENTENCE).size > 2 * SAMPLE_RATE
+
+
+def test_sentences_given_together_come_back_in_their_order(engine: Espeak) -> None:
+    spoken = engine.synthesise(
+        [Utterance("так", "lada", 1.0), Utterance(SENTENCE, "lada", 1.0)], give_up=lambda: False
+    )
+    assert [samples.size > 2 * SAMPLE_RATE for samples in spoken] == [False, True]
+
+
+def test_the_fingerprint_names_the_library(engine: Espeak) -> None:
+    assert engine.fingerprint.startswith("espeak 1.")
 
 
 def test_two_engines_share_the_library_and_each_gets_its_own_samples(engine: Espeak) -> None:

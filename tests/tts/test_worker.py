@@ -103,7 +103,7 @@ def test_a_job_is_refused_when_loading_outlasts_its_patience() -> None:
 )
 def test_a_warm_up_that_cannot_be_heard_is_a_failure(samples: Samples) -> None:
     class Mute(FakeEngine):
-        def synthesise(self, sentence: str, *, voice: str, speed: float) -> Samples:
+        def _speak(self, sentence: str) -> Samples:
             return samples
 
     with working(Mute(), delays=(PATIENCE,)) as worker:

@@ -13,10 +13,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from services.tts.engine import SAMPLE_RATE, EngineError
+from services.tts.engine import SAMPLE_RATE, EngineError, GivenUp
 
 if TYPE_CHECKING:
-    from services.tts.engine import Samples
+    from collections.abc import Callable, Sequence
+
+    from services.tts.engine import Samples, Utterance
 
 # Names and values of espeak-ng/speak_lib.h (1.52).
 _AUDIO_OUTPUT_SYNCHRONOUS: Final = 2
@@ -32,6 +34,8 @@ _BASE_RATE: Final = 175
 # (within 5 %); below 105 it no longer changes and at 450 another algorithm takes over with a step.
 _MIN_NATIVE_SPEED: Final = 0.65
 _MAX_NATIVE_SPEED: Final = 2.5
+
+_REVISION: Final = 1  # goes up with every change here that is heard: it names cached phrases
 
 _VOWEL_LETTERS: Final = "аеєиіїоуюя"
 _LETTERS: Final = "абвгґдеєжзиіїйклмнопрстуфхцчшщьюя"
@@ -69,6 +73,7 @@ class Espeak:
     name: str = "espeak"
     device: str = "cpu"
     sample_rate: int = SAMPLE_RATE
+    batch: int = 1
 
     def __init__(self, *, device: str = "auto", sentence_limit: float = 20.0) -> None:
         """`device` is what was asked for; `sentence_limit` bounds one sentence in seconds."""
@@ -79,15 +84,33 @@ class Espeak:
         self._library: _Library | None = None
         self._chunks: list[bytes] = []
         self._give_up_at = 0.0
+        self._give_up: Callable[[], bool] = _never
+        self._given_up = False
         # ctypes frees a callback that nobody holds, and the library would then call freed memory.
         self._callback = _SynthCallback(self._receive)
+
+    @property
+    def fingerprint(self) -> str:
+        """The library's version and this file's own part in the sound."""
+        return "" if self._library is None else f"espeak {self._library.version} {_REVISION}"
 
     def load(self) -> None:
         """Opens the library and its Ukrainian data; about 5 ms."""
         self._library = _open()
 
-    def synthesise(self, sentence: str, *, voice: str, speed: float) -> Samples:
-        """Speaks one sentence; see Engine. Stopped with an EngineError after `sentence_limit`."""
+    def unload(self) -> None:
+        """Does nothing: the library cannot be started twice in a process, and is small."""
+
+    def synthesise(
+        self, batch: Sequence[Utterance], *, give_up: Callable[[], bool]
+    ) -> list[Samples]:
+        """Speaks sentences one by one; see Engine.
+
+        One that takes longer than `sentence_limit` is stopped with an EngineError.
+        """
+        return [self._speak(utterance, give_up) for utterance in batch]
+
+    def _speak(self, utterance: Utterance, give_up: Callable[[], bool]) -> Samples:
         import numpy as np
 
         library = self._library
@@ -95,17 +118,22 @@ class Espeak:
             raise EngineError("eSpeak NG is not loaded")
         calls = library.calls
         calls.espeak_SetSynthCallback(self._callback)
-        _select(library, voice)
+        _select(library, utterance.voice)
+        speed = utterance.speed
         native = min(max(speed, _MIN_NATIVE_SPEED), _MAX_NATIVE_SPEED)
         calls.espeak_SetParameter(_RATE, round(_BASE_RATE * native), 0)
-        text = _with_stress(calls, sentence).encode() + b"\0"
+        text = _with_stress(calls, utterance.sentence).encode() + b"\0"
         self._chunks.clear()
         self._give_up_at = time.monotonic() + self._sentence_limit
+        self._give_up, self._given_up = give_up, False
         code = calls.espeak_Synth(
             text, len(text), 0, _POS_CHARACTER, 0, _CHARS_UTF8 | _PHONEMES, None, None
         )
+        self._give_up = _never
         pcm = b"".join(self._chunks)
         self._chunks.clear()
+        if self._given_up:
+            raise GivenUp
         if time.monotonic() >= self._give_up_at:
             raise EngineError(f"one sentence took eSpeak NG over {self._sentence_limit:g} s")
         if code != 0:
@@ -123,7 +151,9 @@ class Espeak:
         del events
         if wave and count > 0:
             self._chunks.append(ctypes.string_at(wave, 2 * count))
-        return int(time.monotonic() >= self._give_up_at)
+        # Once said it stays said: the library may call once more after it was told to stop.
+        self._given_up = self._given_up or self._give_up()
+        return int(self._given_up or time.monotonic() >= self._give_up_at)
 
 
 @dataclass(slots=True)
@@ -131,7 +161,12 @@ class _Library:
     """The loaded library and the voice that is selected in it, which is its state and not ours."""
 
     calls: ctypes.CDLL
+    version: str
     voice: str | None = None
+
+
+def _never() -> bool:
+    return False
 
 
 @functools.cache
@@ -167,7 +202,8 @@ def _open() -> _Library:
         )
     if rate != SAMPLE_RATE:
         raise EngineError(f"eSpeak NG speaks at {rate} Hz, {SAMPLE_RATE} Hz are promised")
-    return _Library(library)
+    version: bytes | None = library.espeak_Info(None)
+    return _Library(library, (version or b"?").decode("ascii", "replace"))
 
 
 def _select(library: _Library, voice: str) -> None:
@@ -192,6 +228,8 @@ def _declare(library: ctypes.CDLL) -> None:
         ctypes.c_char_p,
         ctypes.c_int,
     ]
+    library.espeak_Info.argtypes = [ctypes.c_void_p]
+    library.espeak_Info.restype = ctypes.c_char_p
     library.espeak_SetSynthCallback.argtypes = [_SynthCallback]
     library.espeak_SetSynthCallback.restype = None
     library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
