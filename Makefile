@@ -1,5 +1,5 @@
 # atlasctl. `make up` is all that a first visit needs; `make help` lists the rest.
-.PHONY: up down test lint check help
+.PHONY: up down neural test lint check help
 
 up:  ## Install what the default system needs, start it, wait until it is healthy
 	@scripts/environment.sh tts
@@ -9,12 +9,21 @@ down:  ## Stop every service and the supervisor
 	@scripts/environment.sh tts
 	@.venv/bin/atlasctl down
 
+neural:  ## Install the neural voice and fetch its model (about 1 GB)
+	@scripts/environment.sh tts,neural
+	@.venv/bin/atlasctl models fetch
+	@if .venv/bin/atlasctl status tts >/dev/null 2>&1; [ $$? -ne 3 ]; then \
+		echo "To speak with it: ./atlasctl restart --rolling tts"; \
+	else \
+		echo "To speak with it: make up"; \
+	fi
+
 test:  ## Run the whole test suite
-	@scripts/environment.sh tts,dev
+	@scripts/environment.sh tts,neural,dev
 	.venv/bin/python -m pytest -n 3 --dist worksteal
 
 lint:  ## Check style, types on both platforms, and import directions
-	@scripts/environment.sh tts,dev
+	@scripts/environment.sh tts,neural,dev
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy --platform linux --cache-dir .mypy_cache/linux

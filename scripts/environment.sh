@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv with what was asked for: `scripts/environment.sh tts` or `tts,dev`.
+# Makes .venv with what was asked for: `scripts/environment.sh tts`, `tts,neural`, `tts,neural,dev`.
 # A second run with nothing changed takes no time and needs no network.
 # PYTHON=/path/to/python chooses the interpreter.
 set -eu
@@ -50,11 +50,13 @@ fingerprint() {
 
 stamp=.venv/atlas-stamp
 # What an earlier call installed stays: `make up` after `make test` takes nothing away.
-if [ -f "$stamp.extras" ]; then
-    case ",$(cat "$stamp.extras")," in
-        *",dev,"*) extras=tts,dev ;;
+asked=,$extras,$(cat "$stamp.extras" 2>/dev/null || :),
+extras=
+for extra in tts neural dev; do
+    case $asked in
+        *",$extra,"*) extras=${extras:+$extras,}$extra ;;
     esac
-fi
+done
 if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null || :)" = "$(fingerprint)" ]; then
     exit 0
 fi
@@ -71,9 +73,37 @@ if [ ! -x .venv/bin/python ] || ! fits .venv/bin/python; then
     "$python" -m venv .venv
 fi
 
-say "Installing atlas-supervisor[$extras] into .venv (half a minute, the first time) ..."
+# Packages without what their metadata asks for: each of them needs less than it says, and what it
+# does need is in the extra of pyproject.toml. ukrainian-word-stress asks for stanza, and with that
+# for torch; espnet for 30 packages and an old setuptools; ukrainian-tts (the reference that ours is
+# compared with) for both and for gradio.
+bare=
+case ",$extras," in *,tts,*) bare="ukrainian-word-stress==2.1.0" ;; esac
+case ",$extras," in
+    *,neural,*)
+        # espnet 202609 needs Python 3.12, and knows none after 3.13.
+        case $(.venv/bin/python -c 'import sys; print(sys.version_info[1])') in
+            11) bare="$bare espnet==202509" ;;
+            12 | 13) bare="$bare espnet==202609" ;;
+            *)
+                say "The neural voice needs Python 3.11, 3.12 or 3.13; .venv has a later one."
+                say "Remove .venv, then name one: PYTHON=/path/to/python3.13 make neural"
+                exit 2
+                ;;
+        esac
+        ;;
+esac
+case ",$extras," in *,dev,*) bare="$bare ukrainian-tts==6.0.2" ;; esac
+
+took="half a minute"
+case ",$extras," in *,neural,*) took="some minutes" ;; esac
+say "Installing atlas-supervisor[$extras] into .venv ($took, the first time) ..."
 # compat: a plain path entry. The default installs an import hook that every start would pay for.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     --config-settings editable_mode=compat -c constraints.txt -e ".[$extras]"
+if [ -n "$bare" ]; then
+    # shellcheck disable=SC2086 # a list of words
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $bare
+fi
 printf '%s' "$extras" >"$stamp.extras"
 fingerprint >"$stamp"
