@@ -67,7 +67,7 @@ def shift_pitch(samples: Samples, rate: int, semitones: float) -> Samples:
     if samples.size == 0:
         return samples
     ratio = 2.0 ** (-semitones / 12.0)
-    slower = _resample(samples, round(samples.size * ratio))
+    slower = resample(samples, round(samples.size * ratio))
     return _fit(stretch(slower, rate, 1.0 / ratio), samples.size)
 
 
@@ -119,7 +119,7 @@ def _best_offset(padded: Samples, continuation: Samples, ideal: int, reach: int)
     return int(np.argmax(scores)) - reach
 
 
-def _resample(samples: Samples, size: int) -> Samples:
+def resample(samples: Samples, size: int) -> Samples:
     """Band-limited resampling of a whole sentence to `size` samples through its spectrum."""
     spectrum = np.fft.rfft(samples)
     bins = size // 2 + 1
