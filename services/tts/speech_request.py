@@ -48,11 +48,11 @@ class RequestError(Exception):
 
 def read(body: bytes) -> SpeechRequest:
     """Reads a request body. Raises RequestError."""
-    fields = _fields(body)
-    speed = _speed(fields.get("speed"))
+    fields = fields_of(body)
+    speed = speed_of(fields.get("speed"))
     return SpeechRequest(
-        text=_text(fields.get("text"), speed),
-        voice=_voice(fields.get("voice")),
+        text=text_of(fields.get("text"), speed),
+        voice=voice_of(fields.get("voice")),
         effect=_effect(fields.get("fx")),
         speed=speed,
         return_audio=_return_audio(fields.get("return_audio")),
@@ -71,7 +71,8 @@ def check_length(characters: int, speed: float) -> None:
         )
 
 
-def _fields(body: bytes) -> Mapping[str, object]:
+def fields_of(body: bytes) -> Mapping[str, object]:
+    """The JSON object of a body. Raises RequestError."""
     try:
         # json takes bytes in UTF-8, -16 and -32. The recursion limit is what deep nesting meets.
         fields: object = json.loads(body)
@@ -86,19 +87,21 @@ def _fields(body: bytes) -> Mapping[str, object]:
     return fields
 
 
-def _text(value: object, speed: float) -> str:
+def text_of(value: object, speed: float, *, name: str = "Text") -> str:
+    """What to say, called `name` in errors. Raises RequestError."""
     if value is None:
-        raise RequestError("Text is required")
+        raise RequestError(f"{name} is required")
     if not isinstance(value, str):
-        raise RequestError(f"Text must be a string, not {_kind(value)}")
+        raise RequestError(f"{name} must be a string, not {_kind(value)}")
     if not value.strip():
-        raise RequestError("Text is required")
+        raise RequestError(f"{name} is required")
     check_length(len(value), speed)
     # JSON can carry half a surrogate pair, which no encoder downstream would take.
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
-def _voice(value: object) -> str:
+def voice_of(value: object) -> str:
+    """One of VOICES. Raises RequestError."""
     if value is None:
         return DEFAULT_VOICE
     if isinstance(value, str) and value in VOICES:
@@ -121,7 +124,8 @@ def _effect(value: object) -> Effect:
     )
 
 
-def _speed(value: object) -> float:
+def speed_of(value: object) -> float:
+    """MIN_SPEED..MAX_SPEED. Raises RequestError."""
     if value is None:
         return 1.0
     if isinstance(value, bool) or not isinstance(value, int | float):

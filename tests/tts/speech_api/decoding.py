@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def decoded(content: bytes, name: str) -> tuple[Samples, int]:
     """Samples and their rate in Hz."""
     if name == "pcm":
-        return np.frombuffer(content, dtype="<i2") / np.float32(32_768), 24_000
+        return (np.frombuffer(content, dtype="<i2") / 32_768).astype(np.float32), 24_000
     blocks = []
     with av.open(io.BytesIO(content), "r") as container:
         stream = container.streams.audio[0]
