@@ -99,8 +99,9 @@ took="half a minute"
 case ",$extras," in *,neural,*) took="some minutes" ;; esac
 say "Installing atlas-supervisor[$extras] into .venv ($took, the first time) ..."
 # compat: a plain path entry. The default installs an import hook that every start would pay for.
+# Conflicts are those of the metadata above, which are no conflicts of what runs.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --config-settings editable_mode=compat -c constraints.txt -e ".[$extras]"
+    --no-warn-conflicts --config-settings editable_mode=compat -c constraints.txt -e ".[$extras]"
 if [ -n "$bare" ]; then
     # shellcheck disable=SC2086 # a list of words
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $bare
