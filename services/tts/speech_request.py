@@ -107,7 +107,7 @@ def voice_of(value: object) -> str:
     if isinstance(value, str) and value in VOICES:
         return value
     raise RequestError(
-        f"Unknown voice {_shown(value)}: choose one of {', '.join(VOICES)}",
+        f"Unknown voice {shown(value)}: choose one of {', '.join(VOICES)}",
         details={"voices": list(VOICES)},
     )
 
@@ -119,7 +119,7 @@ def _effect(value: object) -> Effect:
         if value == effect:
             return effect
     raise RequestError(
-        f"Unknown fx {_shown(value)}: choose one of {', '.join(EFFECTS)}",
+        f"Unknown fx {shown(value)}: choose one of {', '.join(EFFECTS)}",
         details={"fx": list(EFFECTS)},
     )
 
@@ -134,7 +134,7 @@ def speed_of(value: object) -> float:
         )
     # Compared before any conversion: a NaN fails both, and a huge integer never becomes a float.
     if not MIN_SPEED <= value <= MAX_SPEED:
-        raise RequestError(f"speed {_shown(value)} is out of range: {MIN_SPEED:g} to {MAX_SPEED:g}")
+        raise RequestError(f"speed {shown(value)} is out of range: {MIN_SPEED:g} to {MAX_SPEED:g}")
     return float(value)
 
 
@@ -144,7 +144,8 @@ def _return_audio(value: object) -> bool | None:
     raise RequestError(f"return_audio must be true or false, not {_kind(value)}")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as JSON, cut so that a message stays one line."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
