@@ -17,6 +17,7 @@ from services.tts.text.numerals import with_contextual_numerals
 from services.tts.text.pictographs import without_emoji
 from services.tts.text.roman import with_roman_ordinals
 from services.tts.text.sentences import split
+from services.tts.text.stress import with_dictionary_stress
 from services.tts.text.verbalisation import verbalised
 
 __all__ = ["STAGES", "Spoken", "spoken", "warm"]
@@ -59,7 +60,7 @@ STAGES: Final[tuple[_Stage, ...]] = (
     plain_text,
     with_addresses_named,
     _line_by_line,
-    # Dictionary stress goes here: it wants whole words in the alphabet, and the user's own marks.
+    with_dictionary_stress,  # whole words in the alphabet, with the user's own marks
 )
 
 
@@ -78,5 +79,5 @@ def spoken(raw: str, *, limit: int = 250) -> Spoken:
 
 
 def warm() -> None:
-    """Makes the first call as quick as the others: loads the vocabularies and the parser."""
+    """Makes the first call as quick as the others: loads vocabularies, parser and dictionary."""
     spoken("**Google** о 14:30, XX ст.: 5 кг і $10.")
