@@ -91,10 +91,18 @@ def phonemes(engine: Espeak, sentence: str) -> str:
         ("молок+о", "molokˈo"),
         ("об'+єднання", "objˈɛdnanɲa"),
         ("укра+їнська", "ukrajˈiːnska"),
+        ("сьогодн+і", "sʲohodɲˈiː"),
+        ("пр+ацьовитий", "prˈatsʲoβɪt̪ɪj"),
     ],
 )
 def test_a_mark_moves_the_stress(engine: Espeak, sentence: str, expected: str) -> None:
     assert phonemes(engine, sentence).replace(" ", "") == expected
+
+
+def test_a_word_that_is_stressed_so_anyway_is_left_to_the_library(engine: Espeak) -> None:
+    assert engine._library is not None
+    library = engine._library.calls
+    assert _with_stress(library, "сист+ема пр+ивіт, д+ень") == "система [[p|R|'I|B|i:|t[]], день"
 
 
 @pytest.mark.parametrize(
