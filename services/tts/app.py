@@ -10,42 +10,29 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Final, assert_never
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from services.tts import origin, speech_request
-from services.tts.audio import WavFile
+from services.tts.audio import WavFile, WavStream
+from services.tts.delivery import ClientGoneError, Delivery, GivenUpError, SpeechFailedError
 from services.tts.engine import DEFAULT_VOICE, SAMPLE_RATE, VOICES
+from services.tts.server import CutOffError
 from services.tts.speech_request import RequestError, SpeechRequest
-from services.tts.worker import (
-    Broken,
-    Cancelled,
-    Order,
-    Outcome,
-    Refused,
-    Speech,
-    State,
-    UnavailableError,
-    Worker,
-)
+from services.tts.worker import State, UnavailableError, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from services.tts.engine import Samples
+    from services.tts.delivery import Speech
+    from services.tts.job import Piece
     from services.tts.text import Spoken
 
 log = logging.getLogger("tts.request")
 
-JOB_SECONDS: Final = 600.0
-"""How long one request may wait and be spoken, in seconds."""
-
-PAUSE_SECONDS: Final = 0.25
-"""Silence between two sentences at speed 1."""
-
-_CLIENT_CHECK_SECONDS: Final = 0.25
 _CLIENT_GONE: Final = 499  # nginx's code; nobody reads the reply, the log line is for us
 _NOT_READY: Final = "TTS not initialized"
 
@@ -59,6 +46,7 @@ def create_app(
     requests that name another host are refused.
     """
     app = Flask(__name__, static_folder=None)
+    delivery = Delivery(worker, normalise)
     app.config["MAX_CONTENT_LENGTH"] = speech_request.MAX_BODY
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     # `/tts/` was never a path; a redirect would turn a client's POST into a GET.
@@ -101,6 +89,7 @@ def create_app(
             engine=now.engine,
             pid=os.getpid(),
             device_reason=now.device_reason,
+            notice=now.notice,
             queued=now.queued,
             busy=now.busy,
             busy_for=round(now.busy_for, 3),
@@ -117,27 +106,21 @@ def create_app(
     @app.post("/speak")
     def tts() -> Response:
         asked = speech_request.read(request.get_data(cache=False))
-        with worker.slot():
-            text = normalise(asked.text)
-            if not text.sentences:
-                return _error(
-                    "Text has nothing that can be spoken: it needs letters or digits", 400
-                )
-            # Digits grow into words, so the length is bounded again behind the pipeline.
-            speech_request.check_length(len(text.text), asked.speed)
-            started = time.monotonic()
-            outcome = _speak(worker, Order(text.sentences, asked.voice, asked.effect, asked.speed))
-            match outcome:
-                case Speech(pieces):
-                    return _reply(asked, text.text, pieces, time.monotonic() - started)
-                case Broken(reason):
-                    return _error(f"Synthesis failed: {reason}", 500)
-                case Refused(reason):
-                    return _unavailable(f"Synthesis was given up: {reason}", retry_after=2)
-                case Cancelled():
-                    return Response(status=_CLIENT_GONE)
-                case _:
-                    assert_never(outcome)
+        wants_audio = asked.return_audio if asked.return_audio is not None else _accepts_audio()
+        streamed = asked.stream and wants_audio
+        speech = delivery.open(
+            asked.text,
+            voice=asked.voice,
+            effect=asked.effect,
+            speed=asked.speed,
+            wait=speech_request.wait_of(request.headers.get("Prefer")),
+            streamed=streamed,
+            is_gone=request.environ.get("waitress.client_disconnected", lambda: False),
+        )
+        if streamed:
+            return _stream(speech)
+        with speech:
+            return _whole(asked, speech, wants_audio=wants_audio)
 
     @app.errorhandler(RequestError)
     def refused(error: RequestError) -> Response:
@@ -150,6 +133,18 @@ def create_app(
         return _unavailable(
             _NOT_READY, retry_after=error.retry_after, details={"reason": str(error)}
         )
+
+    @app.errorhandler(SpeechFailedError)
+    def failed(error: SpeechFailedError) -> Response:
+        return _error(f"Synthesis failed: {error}", 500)
+
+    @app.errorhandler(GivenUpError)
+    def given_up(error: GivenUpError) -> Response:
+        return _unavailable(f"Synthesis was given up: {error}", retry_after=error.retry_after)
+
+    @app.errorhandler(ClientGoneError)
+    def client_gone(_: ClientGoneError) -> Response:
+        return Response(status=_CLIENT_GONE)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -176,40 +171,56 @@ def create_app(
     return app
 
 
-def _speak(worker: Worker, asked: Order) -> Outcome:
-    """Has an order spoken, and gives it up when the client has gone away."""
-    job = worker.submit(asked, within=JOB_SECONDS)
-    is_gone: Callable[[], bool] = request.environ.get("waitress.client_disconnected", lambda: False)
-    while True:
-        outcome = job.wait(_CLIENT_CHECK_SECONDS)
-        if outcome is not None:
-            return outcome
-        if is_gone():
-            job.cancel()
-        worker.fail_if_hung()
-
-
-def _reply(
-    asked: SpeechRequest, accented: str, pieces: tuple[Samples, ...], seconds: float
-) -> Response:
-    file = WavFile(pieces, SAMPLE_RATE, PAUSE_SECONDS / asked.speed)
-    g.spoken = f" characters={len(accented)} audio={file.seconds:.2f}s voice={asked.voice}"
+def _whole(asked: SpeechRequest, speech: Speech, *, wants_audio: bool) -> Response:
+    """The reply that is made when everything is spoken."""
+    started = time.monotonic()
+    pieces = list(speech.pieces())
+    seconds = time.monotonic() - started
+    file = WavFile(tuple(piece.samples for piece in pieces), SAMPLE_RATE, speech.pause)
+    g.spoken = f" characters={len(speech.text)} audio={file.seconds:.2f}s voice={asked.voice}"
     now = time.time()
-    if asked.return_audio if asked.return_audio is not None else _accepts_audio():
+    if wants_audio:
         response = Response(file.chunks(), content_type="audio/wav")
         response.content_length = file.size
         response.headers["Content-Disposition"] = f"attachment; filename=tts_{int(now)}.wav"
+    else:
+        response = jsonify(
+            status="success",
+            accented_text=speech.text,
+            synthesis_time=round(seconds, 4),
+            audio_duration=round(file.seconds, 4),
+            sample_rate=SAMPLE_RATE,
+            voice=asked.voice,
+            fx=asked.effect,
+            timestamp=now,
+        )
+    response.headers.update(speech.headers(pieces[0]))
+    return response
+
+
+def _stream(speech: Speech) -> Response:
+    """The reply that begins with the first sentence; what fails before it is an error as usual."""
+    with ExitStack() as place:
+        place.callback(speech.close)
+        pieces = speech.pieces()
+        first = next(pieces)
+        response = Response(_wav_stream(speech, first, pieces), content_type="audio/wav")
+        response.headers["Content-Disposition"] = f"attachment; filename=tts_{int(time.time())}.wav"
+        response.headers.update(speech.headers(first))
+        g.spoken = f" characters={len(speech.text)} streamed"
+        response.call_on_close(place.pop_all().close)
         return response
-    return jsonify(
-        status="success",
-        accented_text=accented,
-        synthesis_time=round(seconds, 4),
-        audio_duration=round(file.seconds, 4),
-        sample_rate=SAMPLE_RATE,
-        voice=asked.voice,
-        fx=asked.effect,
-        timestamp=now,
-    )
+
+
+def _wav_stream(speech: Speech, first: Piece, rest: Iterator[Piece]) -> Iterator[bytes]:
+    wav = WavStream(SAMPLE_RATE, speech.pause)
+    try:
+        yield wav.chunk(first.samples)
+        for piece in rest:
+            yield wav.chunk(piece.samples)
+    except (SpeechFailedError, GivenUpError, ClientGoneError) as error:
+        # The status line has left: only a body without its end still tells of the failure.
+        raise CutOffError(f"in mid-stream: {error}") from error
 
 
 def _accepts_audio() -> bool:

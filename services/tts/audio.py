@@ -165,34 +165,14 @@ class WavFile:
 
     def chunks(self) -> Iterator[bytes]:
         """The file from its header on, in blocks of at most 128 KiB."""
-        yield self._header()
-        peak = max(map(_peak, self.pieces), default=0.0)
-        gain = np.float32(32_767 * (PEAK / peak if peak >= SILENCE else 1.0))
+        yield _wav_header(self.rate, self.size - 8, self.size - _HEADER_BYTES)
+        gain = _gain(max(map(_peak, self.pieces), default=0.0))
         gap = bytes(2 * self._gap())
         for index, piece in enumerate(self.pieces):
             if index:
                 yield gap
             for at in range(0, piece.size, _BLOCK_SAMPLES):
-                yield np.rint(piece[at : at + _BLOCK_SAMPLES] * gain).astype("<i2").tobytes()
-
-    def _header(self) -> bytes:
-        size = self.size
-        return struct.pack(
-            "<4sI4s4sIHHIIHH4sI",
-            b"RIFF",
-            size - 8,
-            b"WAVE",
-            b"fmt ",
-            16,
-            1,
-            1,
-            self.rate,
-            2 * self.rate,
-            2,
-            16,
-            b"data",
-            size - _HEADER_BYTES,
-        )
+                yield pcm16(piece[at : at + _BLOCK_SAMPLES] * gain)
 
     def _gap(self) -> int:
         return round(self.pause * self.rate)
@@ -200,6 +180,74 @@ class WavFile:
     def _count(self) -> int:
         pauses = self._gap() * max(0, len(self.pieces) - 1)
         return sum(piece.size for piece in self.pieces) + pauses
+
+
+class StreamGain:
+    """Loudness of speech whose end is not known yet: the first sentence is brought to PEAK.
+
+    The gain then stays, so that sentences keep their loudness to one another; only a later sentence
+    that would be louder than PEAK lowers it, from its start on.
+    """
+
+    def __init__(self) -> None:
+        self._gain: np.float32 | None = None
+
+    def scaled(self, samples: Samples) -> Samples:
+        """The next sentence at its loudness, within -PEAK..PEAK."""
+        wanted = _gain(_peak(samples))
+        # A silent sentence says nothing of how loud the voice is.
+        if _peak(samples) >= SILENCE:
+            self._gain = wanted if self._gain is None else min(self._gain, wanted)
+        return samples if self._gain is None else samples * self._gain
+
+
+class WavStream:
+    """One RIFF/WAVE made while it is sent, for a client that plays while it reads.
+
+    Nobody knows the length yet, so both sizes are 0xFFFFFFFF, which players take for "to the end".
+    """
+
+    def __init__(self, rate: int, pause: float) -> None:
+        """`pause` is the silence between two pieces, in seconds."""
+        self._rate = rate
+        self._gap = bytes(2 * round(pause * rate))
+        self._gain = StreamGain()
+        self._begun = False
+
+    def chunk(self, piece: Samples) -> bytes:
+        """The next bytes: before the first piece the header, before every other one the pause."""
+        before = self._gap if self._begun else _wav_header(self._rate, _RIFF_LIMIT, _RIFF_LIMIT)
+        self._begun = True
+        return before + pcm16(self._gain.scaled(piece))
+
+
+def pcm16(samples: Samples) -> bytes:
+    """Samples within -1..1 as signed 16 bit little endian."""
+    return bytes(np.rint(samples * np.float32(32_767)).astype("<i2").data)
+
+
+def _wav_header(rate: int, riff_size: int, data_size: int) -> bytes:
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        riff_size,
+        b"WAVE",
+        b"fmt ",
+        16,
+        1,
+        1,
+        rate,
+        2 * rate,
+        2,
+        16,
+        b"data",
+        data_size,
+    )
+
+
+def _gain(peak: float) -> np.float32:
+    """What brings `peak` to PEAK; 1 for silence, because its noise is not speech."""
+    return np.float32(PEAK / peak if peak >= SILENCE else 1.0)
 
 
 def _peak(samples: Samples) -> float:

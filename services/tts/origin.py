@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 PREFLIGHT_SECONDS: Final = 600
 
 _METHODS: Final = "GET, HEAD, POST, OPTIONS"
-_HEADERS: Final = "Content-Type, Accept, Authorization"
-_EXPOSED: Final = "Content-Disposition, Retry-After"
+_HEADERS: Final = "Content-Type, Accept, Authorization, Prefer"
+_EXPOSED: Final = "Content-Disposition, Retry-After, X-TTS-Engine, X-TTS-Notice"
 
 
 def is_loopback_host(header: str) -> bool:

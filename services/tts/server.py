@@ -44,8 +44,26 @@ _CLOSE_SECONDS: Final = 0.5
 _TICK: Final = 0.05
 
 
+class CutOffError(Exception):
+    """Raised by the body of a reply that cannot go on: the client is to see that it is not whole.
+
+    The message is logged.
+    """
+
+
 class _ClosingTask(WSGITask):  # type: ignore[misc]  # waitress has no types
     """Answers `Connection: close` in a drain: the client must not send another request here."""
+
+    def execute(self) -> None:
+        try:
+            super().execute()
+        except CutOffError as error:
+            log.warning("a reply was cut off: %s", error)
+            if not self.wrote_header:
+                raise
+            # Without its last chunk, which waitress would add, the body is recognisably broken.
+            self.chunked_response = False
+            self.set_close_on_finish()
 
     def build_response_header(self) -> bytes:
         if isinstance(self.channel, _Channel) and self.channel.draining():
@@ -126,6 +144,9 @@ class Server:
         self._listeners = [one for one in self._map.values() if isinstance(one, BaseWSGIServer)]
         for listener in self._listeners:
             listener.channel_class = _Channel
+            # Whatever a streamed reply yields leaves at once: waitress would keep less than 18 kB
+            # back until the reply ends. As an argument of create_server it is deprecated.
+            listener.adj.send_bytes = 1
         self._stopping = False
         self._closed = False
 

@@ -23,16 +23,23 @@ MAX_CHARACTERS: Final = 100_000
 """Characters of one text at speed 1 or faster; slower speech may have as many fewer, because what
 is bounded is the audio: about two hours, 300 MB."""
 
+MAX_WAIT: Final = 120
+"""Seconds that a request may wait for the preferred engine."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """One request to speak, in the contract's terms; `return_audio` is None when not said."""
+    """One request to speak, in the contract's terms; `return_audio` is None when not said.
+
+    `stream` asks for audio sentence by sentence.
+    """
 
     text: str
     voice: str
     effect: Effect
     speed: float
     return_audio: bool | None
+    stream: bool
 
 
 class RequestError(Exception):
@@ -55,8 +62,22 @@ def read(body: bytes) -> SpeechRequest:
         voice=voice_of(fields.get("voice")),
         effect=_effect(fields.get("fx")),
         speed=speed,
-        return_audio=_return_audio(fields.get("return_audio")),
+        return_audio=_flag("return_audio", fields.get("return_audio")),
+        stream=_flag("stream", fields.get("stream")) or False,
     )
+
+
+def wait_of(header: str | None) -> float:
+    """Seconds that a `Prefer` header (RFC 7240) lets a request wait, MAX_WAIT at most.
+
+    0.0 when it says nothing of that, or nonsense: preferences are no reason to refuse.
+    """
+    for preference in (header or "").lower().split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        digits = value.strip().strip('"')
+        if name.strip() == "wait" and digits.isascii() and digits.isdigit():
+            return float(min(MAX_WAIT, int(digits[:9])))
+    return 0.0
 
 
 def check_length(characters: int, speed: float) -> None:
@@ -138,10 +159,10 @@ def speed_of(value: object) -> float:
     return float(value)
 
 
-def _return_audio(value: object) -> bool | None:
+def _flag(name: str, value: object) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
-    raise RequestError(f"return_audio must be true or false, not {_kind(value)}")
+    raise RequestError(f"{name} must be true or false, not {_kind(value)}")
 
 
 def shown(value: object) -> str:

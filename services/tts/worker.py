@@ -18,14 +18,14 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from services.tts.engine import DEFAULT_VOICE, SAMPLE_RATE, EngineError, GivenUp, Utterance
+from services.tts.job import Broken, Cancelled, Job, Order, Outcome, Refused, Spoken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from services.tts.audio import Effect
     from services.tts.engine import Engine, Samples
 
 log = logging.getLogger("tts.worker")
@@ -52,46 +52,6 @@ class State(StrEnum):
     DRAINING = "draining"
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to say: at least one sentence, and how."""
-
-    sentences: tuple[str, ...]
-    voice: str
-    effect: Effect
-    speed: float
-
-
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """The samples of each sentence, silence off their ends, and the seconds that they took."""
-
-    pieces: tuple[Samples, ...]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The engine failed at this job."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The job was given up unspoken, or half spoken; later may be better."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """Nobody wanted the answer any more."""
-
-
-Outcome: TypeAlias = Speech | Broken | Refused | Cancelled
-
-
 class UnavailableError(Exception):
     """A job cannot be taken now; the message says why.
 
@@ -102,38 +62,6 @@ class UnavailableError(Exception):
         super().__init__(reason)
         self.retry_after = retry_after
         self.overloaded = overloaded
-
-
-class Job:
-    """One order on its way through the worker; made by `Worker.submit`."""
-
-    def __init__(self, order: Order, *, deadline: float) -> None:
-        self.order = order
-        self.deadline = deadline
-        self._done = threading.Event()
-        self._lock = threading.Lock()
-        self._outcome: Outcome | None = None
-
-    def wait(self, timeout: float) -> Outcome | None:
-        """The outcome, or None when there is none within `timeout` seconds."""
-        self._done.wait(timeout)
-        return self._outcome
-
-    def cancel(self) -> None:
-        """Gives up the job; the worker leaves it before the next sentence."""
-        self.finish(Cancelled())
-
-    @property
-    def finished(self) -> bool:
-        """Whether the outcome stands."""
-        return self._done.is_set()
-
-    def finish(self, outcome: Outcome) -> None:
-        """Sets the outcome; the first one counts."""
-        with self._lock:
-            if self._outcome is None:
-                self._outcome = outcome
-        self._done.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +76,7 @@ class Snapshot:
     engine: str
     device: str
     device_reason: str | None
+    notice: str | None
     queued: int
     busy: bool
     busy_for: float
@@ -206,11 +135,12 @@ class Worker:
         self._thread.start()
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, wait: float = 0.0) -> Iterator[None]:
         """Holds a place for one job from before its text is prepared until its reply is made.
 
-        Raises UnavailableError when the engine is not ready or every place is taken: that bounds
-        the threads and the memory that waiting requests use.
+        `wait` is how many seconds it may wait for the preferred engine. Raises UnavailableError
+        when the engine is not ready or every place is taken: that bounds the threads and the memory
+        that waiting requests use.
         """
         with self._changed:
             if self._slots >= self._capacity:
@@ -223,7 +153,7 @@ class Worker:
             self._slots += 1
         try:
             with self._changed:
-                self._changed.wait_for(self._is_settled, self._patience)
+                self._changed.wait_for(self._is_settled, max(wait, self._patience))
                 now = self.snapshot()
             if not now.ready:
                 raise UnavailableError(_why_not(now), retry_after=2, overloaded=False)
@@ -286,6 +216,7 @@ class Worker:
                 engine=self._engine.name,
                 device=self._engine.device,
                 device_reason=self._engine.device_reason,
+                notice=None,
                 queued=len(self._jobs),
                 busy=busy,
                 busy_for=busy_for if busy else 0.0,
@@ -347,7 +278,7 @@ class Worker:
                     self._last_error = outcome.reason
                     # Until the next warm-up has passed nothing may call this engine ready.
                     self._loaded = False
-                elif isinstance(outcome, Speech):
+                elif isinstance(outcome, Spoken):
                     self._last_success = time.time()
                     self._last_job_seconds = outcome.seconds
             job.finish(outcome)
@@ -357,20 +288,13 @@ class Worker:
     def _speak(self, job: Job) -> Outcome:
         from services.tts import audio
 
-        order = job.order
         rate = self._engine.sample_rate
-        started = time.monotonic()
-        pieces: list[Samples] = []
         try:
-            for sentence in order.sentences:
-                if job.finished:
-                    return Cancelled()
+            while utterances := job.left(1):
                 if time.monotonic() >= job.deadline:
                     return Refused("it took too long: send shorter text, or try again later")
-                samples = self._synthesise(
-                    Utterance(sentence, order.voice, order.speed), give_up=lambda: job.finished
-                )
-                pieces.append(audio.apply_effect(audio.trim(samples, rate), rate, order.effect))
+                samples = self._synthesise(utterances[0], give_up=lambda: job.finished)
+                job.put(audio.trim(samples, rate), self._engine.name)
         except GivenUp:
             return Cancelled()
         except EngineError as error:
@@ -379,9 +303,7 @@ class Worker:
         except Exception as error:
             log.exception("synthesis failed in an unforeseen way")
             return Broken(f"{type(error).__name__}: {error}")
-        if not any(piece.size for piece in pieces):
-            return Broken(f"{self._engine.name} made silence out of {len(pieces)} sentences")
-        return Speech(tuple(pieces), time.monotonic() - started)
+        return job.outcome or Cancelled()
 
     def _synthesise(self, utterance: Utterance, *, give_up: Callable[[], bool]) -> Samples:
         with self._changed:

@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 
 from services.tts.engine import EngineError
-from services.tts.worker import (
-    Broken,
-    Cancelled,
-    Job,
-    Order,
-    Refused,
-    Speech,
-    State,
-    UnavailableError,
-    Worker,
-)
+from services.tts.job import Broken, Cancelled, Job, Order, Outcome, Piece, Refused, Spoken
+from services.tts.worker import State, UnavailableError, Worker
 from tests.tts.doubles import PATIENCE, FakeEngine, tone, until
 
 if TYPE_CHECKING:
@@ -61,6 +52,19 @@ def submit(worker: Worker, *sentences: str, within: float = PATIENCE) -> Job:
         return worker.submit(order(*sentences), within=within)
 
 
+def everything(job: Job) -> tuple[list[Piece], Outcome]:
+    """Takes the pieces and the outcome of a job."""
+    pieces = []
+    while isinstance(taken := job.take(PATIENCE), Piece):
+        pieces.append(taken)
+    assert taken is not None, "the job did not end"
+    return pieces, taken
+
+
+def outcome_of(job: Job) -> Outcome:
+    return everything(job)[1]
+
+
 def state_is(worker: Worker, state: State) -> None:
     until(lambda: worker.snapshot().state is state, f"the worker is {state}")
 
@@ -83,7 +87,7 @@ def test_a_job_waits_for_an_engine_that_is_loading() -> None:
     engine.hold_warm_up()
     with working(engine) as worker:
         threading.Timer(0.0, engine.release).start()
-        assert isinstance(submit(worker, "слово").wait(PATIENCE), Speech)
+        assert isinstance(outcome_of(submit(worker, "слово")), Spoken)
 
 
 def test_a_job_is_refused_when_loading_outlasts_its_patience() -> None:
@@ -139,10 +143,11 @@ def test_an_engine_at_another_rate_is_refused() -> None:
 def test_every_sentence_is_spoken_in_order() -> None:
     engine = FakeEngine()
     with working(engine) as worker:
-        outcome = submit(worker, "раз", "два слова", "три").wait(PATIENCE)
+        pieces, outcome = everything(submit(worker, "раз", "два слова", "три"))
     assert engine.spoken == ["раз", "два слова", "три"]
-    assert isinstance(outcome, Speech)
-    assert [round(piece.size / 22050) for piece in outcome.pieces] == [1, 2, 1]
+    assert isinstance(outcome, Spoken)
+    assert outcome.engines == ("fake",)
+    assert [round(piece.samples.size / 22050) for piece in pieces] == [1, 2, 1]
 
 
 def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
@@ -162,8 +167,8 @@ def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
             with worker.slot():
                 pass
         engine.release()
-        assert isinstance(running.wait(PATIENCE), Speech)
-        assert isinstance(waiting.wait(PATIENCE), Speech)
+        assert isinstance(outcome_of(running), Spoken)
+        assert isinstance(outcome_of(waiting), Spoken)
 
 
 def test_a_job_cancelled_while_it_waits_never_reaches_the_engine() -> None:
@@ -176,9 +181,9 @@ def test_a_job_cancelled_while_it_waits_never_reaches_the_engine() -> None:
         waiting.cancel()
         engine.release()
         last = submit(worker, "три")
-        assert isinstance(last.wait(PATIENCE), Speech)
-        assert isinstance(running.wait(PATIENCE), Speech)
-    assert isinstance(waiting.wait(0), Cancelled)
+        assert isinstance(outcome_of(last), Spoken)
+        assert isinstance(outcome_of(running), Spoken)
+    assert isinstance(waiting.outcome, Cancelled)
     assert engine.spoken == ["раз", "три"]
 
 
@@ -190,16 +195,16 @@ def test_a_running_job_that_is_cancelled_stops_after_its_sentence() -> None:
         engine.wait_until_inside()
         job.cancel()
         engine.release()
-        assert isinstance(submit(worker, "інше").wait(PATIENCE), Speech)
+        assert isinstance(outcome_of(submit(worker, "інше")), Spoken)
     assert engine.spoken == ["раз", "інше"]
-    assert isinstance(job.wait(0), Cancelled)
+    assert isinstance(job.outcome, Cancelled)
 
 
 def test_a_job_past_its_deadline_is_given_up() -> None:
     engine = FakeEngine()
     with working(engine) as worker:
         state_is(worker, State.READY)
-        outcome = submit(worker, "раз", within=0.0).wait(PATIENCE)
+        outcome = outcome_of(submit(worker, "раз", within=0.0))
     assert isinstance(outcome, Refused)
     assert engine.spoken == []
 
@@ -218,7 +223,7 @@ def test_a_failure_ends_readiness_until_the_engine_spoke_again() -> None:
         engine.wait_until_inside()
         engine.hold_warm_up()
         engine.release_sentence()
-        assert job.wait(PATIENCE) == Broken("the operator is not implemented")
+        assert outcome_of(job) == Broken("the operator is not implemented")
         until(lambda: engine.warm_ups == 2, "a second warm-up began")
         assert not worker.snapshot().ready
         assert worker.snapshot().last_error == "the operator is not implemented"
@@ -241,15 +246,15 @@ def test_jobs_behind_a_failure_are_spoken_when_the_engine_recovers() -> None:
         engine.wait_until_inside()
         behind = submit(worker, "слово")
         engine.release()
-        assert poisoned.wait(PATIENCE) == Broken("RuntimeError: shape '[1, 1, 1, 605]' is invalid")
-        assert isinstance(behind.wait(PATIENCE), Speech)
+        assert outcome_of(poisoned) == Broken("RuntimeError: shape '[1, 1, 1, 605]' is invalid")
+        assert isinstance(outcome_of(behind), Spoken)
 
 
 def test_silence_for_a_whole_text_is_a_failure_not_a_success() -> None:
     engine = FakeEngine()
     engine.answer = lambda _: np.zeros(22050, dtype=np.float32)
     with working(engine) as worker:
-        outcome = submit(worker, "раз").wait(PATIENCE)
+        outcome = outcome_of(submit(worker, "раз"))
     assert isinstance(outcome, Broken)
     assert "silence" in outcome.reason
 
@@ -264,8 +269,8 @@ def test_a_hang_is_noticed_while_its_thread_is_stuck_and_survived_when_it_ends()
         state_is(worker, State.FAILED)
         assert "hangs" in str(worker.snapshot().reason)
         worker.fail_if_hung()
-        assert isinstance(running.wait(0), Broken)
-        assert isinstance(waiting.wait(0), Refused)
+        assert isinstance(running.outcome, Broken)
+        assert isinstance(waiting.outcome, Refused)
         with pytest.raises(UnavailableError, match="hangs"), worker.slot():
             pass
         engine.release()
@@ -280,8 +285,8 @@ def test_close_refuses_what_waits_and_leaves_what_is_in_work_after_its_sentence(
         engine.wait_until_inside()
         waiting = submit(worker, "три")
         assert not worker.close(timeout=0.0)
-        assert isinstance(waiting.wait(0), Refused)
-        assert isinstance(running.wait(0), Refused)
+        assert isinstance(waiting.outcome, Refused)
+        assert isinstance(running.outcome, Refused)
         with pytest.raises(UnavailableError, match="stopping"), worker.slot():
             pass
     assert engine.spoken == ["раз"]
