@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from services.tts import origin, speech_request
+from services.tts import openapi, origin, speech_api, speech_request
 from services.tts.audio import WavFile, WavStream
 from services.tts.delivery import ClientGoneError, Delivery, GivenUpError, SpeechFailedError
 from services.tts.engine import DEFAULT_VOICE, SAMPLE_RATE, VOICES
+from services.tts.metrics import Metrics
 from services.tts.server import CutOffError
 from services.tts.speech_request import RequestError, SpeechRequest
 from services.tts.worker import State, UnavailableError, Worker
@@ -47,6 +48,9 @@ def create_app(
     """
     app = Flask(__name__, static_folder=None)
     delivery = Delivery(worker, normalise)
+    metrics = Metrics(worker)
+    app.register_blueprint(metrics.blueprint())
+    app.register_blueprint(speech_api.blueprint(delivery, metrics))
     app.config["MAX_CONTENT_LENGTH"] = speech_request.MAX_BODY
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     # `/tts/` was never a path; a redirect would turn a client's POST into a GET.
@@ -117,10 +121,15 @@ def create_app(
             streamed=streamed,
             is_gone=request.environ.get("waitress.client_disconnected", lambda: False),
         )
+        pieces = metrics.counted(speech, since=g.started)
         if streamed:
-            return _stream(speech)
+            return _stream(speech, pieces)
         with speech:
-            return _whole(asked, speech, wants_audio=wants_audio)
+            return _whole(asked, speech, pieces, wants_audio=wants_audio)
+
+    @app.get("/openapi.json")
+    def document() -> Response:
+        return jsonify(openapi.document())
 
     @app.errorhandler(RequestError)
     def refused(error: RequestError) -> Response:
@@ -171,12 +180,14 @@ def create_app(
     return app
 
 
-def _whole(asked: SpeechRequest, speech: Speech, *, wants_audio: bool) -> Response:
+def _whole(
+    asked: SpeechRequest, speech: Speech, pieces: Iterator[Piece], *, wants_audio: bool
+) -> Response:
     """The reply that is made when everything is spoken."""
     started = time.monotonic()
-    pieces = list(speech.pieces())
+    spoken = list(pieces)
     seconds = time.monotonic() - started
-    file = WavFile(tuple(piece.samples for piece in pieces), SAMPLE_RATE, speech.pause)
+    file = WavFile(tuple(piece.samples for piece in spoken), SAMPLE_RATE, speech.pause)
     g.spoken = f" characters={len(speech.text)} audio={file.seconds:.2f}s voice={asked.voice}"
     now = time.time()
     if wants_audio:
@@ -194,15 +205,14 @@ def _whole(asked: SpeechRequest, speech: Speech, *, wants_audio: bool) -> Respon
             fx=asked.effect,
             timestamp=now,
         )
-    response.headers.update(speech.headers(pieces[0]))
+    response.headers.update(speech.headers(spoken[0]))
     return response
 
 
-def _stream(speech: Speech) -> Response:
+def _stream(speech: Speech, pieces: Iterator[Piece]) -> Response:
     """The reply that begins with the first sentence; what fails before it is an error as usual."""
     with ExitStack() as place:
         place.callback(speech.close)
-        pieces = speech.pieces()
         first = next(pieces)
         response = Response(_wav_stream(speech, first, pieces), content_type="audio/wav")
         response.headers["Content-Disposition"] = f"attachment; filename=tts_{int(time.time())}.wav"
@@ -235,6 +245,8 @@ def _accepts_audio() -> bool:
 
 
 def _error(message: str, status: int, details: Mapping[str, object] | None = None) -> Response:
+    if speech_api.covers(request.path):
+        return speech_api.Failure(message, status).response()
     response = jsonify({"error": message, **(details or {})})
     response.status_code = status
     return response

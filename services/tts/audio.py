@@ -165,7 +165,7 @@ class WavFile:
 
     def chunks(self) -> Iterator[bytes]:
         """The file from its header on, in blocks of at most 128 KiB."""
-        yield _wav_header(self.rate, self.size - 8, self.size - _HEADER_BYTES)
+        yield wav_header(self.rate, self.size - 8, self.size - _HEADER_BYTES)
         gain = _gain(max(map(_peak, self.pieces), default=0.0))
         gap = bytes(2 * self._gap())
         for index, piece in enumerate(self.pieces):
@@ -216,7 +216,7 @@ class WavStream:
 
     def chunk(self, piece: Samples) -> bytes:
         """The next bytes: before the first piece the header, before every other one the pause."""
-        before = self._gap if self._begun else _wav_header(self._rate, _RIFF_LIMIT, _RIFF_LIMIT)
+        before = self._gap if self._begun else wav_header(self._rate)
         self._begun = True
         return before + pcm16(self._gain.scaled(piece))
 
@@ -226,7 +226,8 @@ def pcm16(samples: Samples) -> bytes:
     return bytes(np.rint(samples * np.float32(32_767)).astype("<i2").data)
 
 
-def _wav_header(rate: int, riff_size: int, data_size: int) -> bytes:
+def wav_header(rate: int, riff_size: int = _RIFF_LIMIT, data_size: int = _RIFF_LIMIT) -> bytes:
+    """What stands before 16 bit mono samples in RIFF/WAVE; without sizes it reads "to the end"."""
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         b"RIFF",

@@ -7,7 +7,6 @@ later: where a format wants its length in front, it says "unknown" there.
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, get_args
@@ -18,7 +17,7 @@ from services.tts import audio
 from services.tts.engine import SAMPLE_RATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from services.tts.engine import Samples
 
@@ -31,7 +30,6 @@ PCM_RATE: Final = 24_000
 _BLOCK_SAMPLES: Final = 65_536
 """Most samples that an encoder is given at once (3 s): a long sentence leaves in parts too."""
 
-_UNKNOWN: Final = 0xFFFF_FFFF
 _AAC_BITS: Final = 96_000
 """Bits per second: at 64000 FFmpeg's encoder overshot the first frame of a tone by half."""
 
@@ -95,21 +93,21 @@ def available() -> tuple[FormatName, ...]:
     return tuple(name for name in FORMATS if name not in missing)
 
 
-def stream(pieces: Iterable[Samples], wanted: Format, *, pause: float) -> Iterator[bytes]:
+def stream(pieces: Iterable[Samples], wanted: Format, *, pause: float) -> Generator[bytes]:
     """The bytes of a whole file, some after each piece; never an empty one.
 
     `pieces` are at SAMPLE_RATE; `pause` is the silence between two of them, in seconds. What ends
     `pieces` early ends this: errors pass through, and the encoder is closed.
     """
     encoder = wanted.start()
-    gain = _Gain()
+    gain = audio.StreamGain()
     gap = np.zeros(round(pause * wanted.rate), dtype=np.float32)
     spoken = False
     try:
         for piece in pieces:
             if not piece.size:
                 continue
-            samples = _at_rate(gain.level(piece), wanted.rate)
+            samples = _at_rate(gain.scaled(piece), wanted.rate)
             if spoken:
                 samples = np.concatenate((gap, samples))
             spoken = True
@@ -122,24 +120,6 @@ def stream(pieces: Iterable[Samples], wanted: Format, *, pause: float) -> Iterat
             yield rest
     finally:
         encoder.close()
-
-
-class _Gain:
-    """Brings speech to audio.PEAK without knowing what comes.
-
-    The first sentence sets the gain and a louder one takes it down; it never rises again, and
-    changes between sentences only, so no loudness is heard to pump.
-    """
-
-    def __init__(self) -> None:
-        self._gain: float | None = None
-
-    def level(self, piece: Samples) -> Samples:
-        peak = float(np.abs(piece).max())
-        if peak >= audio.SILENCE:
-            highest = audio.PEAK / peak
-            self._gain = highest if self._gain is None else min(self._gain, highest)
-        return piece * np.float32(1.0 if self._gain is None else self._gain)
 
 
 def _at_rate(samples: Samples, rate: int) -> Samples:
@@ -167,24 +147,13 @@ class _Pcm:
 
     def encode(self, samples: Samples) -> bytes:
         header, self._header = self._header, b""
-        body: bytes = np.rint(samples * np.float32(32_767)).astype("<i2").tobytes()
-        return header + body
+        return header + audio.pcm16(samples)
 
     def finish(self) -> bytes:
         return b""
 
     def close(self) -> None:
         pass
-
-
-def _wav() -> Encoder:
-    """RIFF whose two sizes say that they are not known yet."""
-    rate = SAMPLE_RATE
-    return _Pcm(
-        struct.pack("<4sI4s", b"RIFF", _UNKNOWN, b"WAVE")
-        + struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
-        + struct.pack("<4sI", b"data", _UNKNOWN)
-    )
 
 
 class _Tail:
@@ -303,7 +272,7 @@ _FORMATS: Final[dict[FormatName, Format]] = {
         Format(
             "flac", "audio/flac", SAMPLE_RATE, lambda: _Soundfile(*_SOUNDFILE["flac"], SAMPLE_RATE)
         ),
-        Format("wav", "audio/wav", SAMPLE_RATE, _wav),
+        Format("wav", "audio/wav", SAMPLE_RATE, lambda: _Pcm(audio.wav_header(SAMPLE_RATE))),
         Format("pcm", "audio/pcm", PCM_RATE, _Pcm),
     )
 }

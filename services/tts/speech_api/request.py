@@ -6,14 +6,13 @@ nothing here, such as `instructions`, are ignored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from services.tts import speech_request
-from services.tts.engine import VOICES
 from services.tts.speech_api import encoding
-from services.tts.speech_api.failure import Failure, FailureError
+from services.tts.speech_api.failure import Failure, FailureError, failure_of
 from services.tts.speech_request import RequestError
 
 if TYPE_CHECKING:
@@ -77,12 +76,6 @@ def read(body: bytes) -> SpeechRequest:
     )
 
 
-def failure_of(error: RequestError, *, param: str | None) -> Failure:
-    """What another part of the server refuses, told as OpenAI does."""
-    detail = error.details.get("detail")
-    return Failure(f"{error}: {detail}" if detail else str(error), error.status, param=param)
-
-
 def is_model(name: str) -> bool:
     """Whether requests may name this model."""
     return name == MODEL or name in MODEL_ALIASES
@@ -104,7 +97,8 @@ def _read(param: str | None, read: Callable[[], _Value]) -> _Value:
     try:
         return read()
     except RequestError as error:
-        raise FailureError(failure_of(error, param=param)) from error
+        failure = failure_of(error)
+        raise FailureError(replace(failure, param=param)) from error
 
 
 def _check_model(value: object) -> None:

@@ -103,7 +103,7 @@ def test_an_error_of_the_speaker_passes_through(name: FormatName) -> None:
 def test_it_can_be_left_in_the_middle(name: FormatName) -> None:
     chunks = encoding.stream([sentence(2.0, 200.0)] * 3, encoding.find(name), pause=PAUSE)
     next(chunks)
-    chunks.close()  # type: ignore[attr-defined]
+    chunks.close()
     assert list(chunks) == []
 
 
