@@ -1,0 +1,1 @@
+"""Files of models: fetched once, recorded, and checked ever after."""
