@@ -27,6 +27,7 @@ from supervisor.config.fields import (
     read_text,
     rejection,
 )
+from supervisor.config.model_files import Models
 from supervisor.config.probe_model import DAY, Probes
 from supervisor.config.quantities import SpellingError, parse_endpoint
 from supervisor.config.shapes import (
@@ -342,4 +343,8 @@ class Fleet(Keys):
     )
     services: Annotated[dict[Name, Service], AfterValidator(check_count)] = Field(
         description="The services, by name."
+    )
+    models: Models = Field(
+        default_factory=dict,
+        description="Files that `atlasctl models fetch` brings, by name. No service depends on it.",
     )

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from os.path import normpath
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from supervisor.config.fields import (
 )
 from supervisor.config.problems import clip
 from supervisor.config.root import Folders
-from supervisor.config.shapes import Keys, Path, Paths
+from supervisor.config.shapes import Keys, Name, Path, Paths
 from supervisor.core.models import ModelFile, ModelSpec
 
 MAX_FILES = 100
@@ -84,10 +85,20 @@ def check_files(files: "list[File]") -> "list[File]":
     return files
 
 
-def check_count(models: "dict[str, Model]") -> "dict[str, Model]":
-    """Reject more models than one file is made for."""
+def check_models(models: "dict[str, Model]") -> "dict[str, Model]":
+    """Reject more models than one file is made for, and two that would write one file."""
     if len(models) > MAX_MODELS:
         raise rejection(f"has {len(models)} models", f"{MAX_MODELS} are the most")
+    owners: dict[tuple[str, str], str] = {}
+    for name, model in models.items():
+        folder = normpath(model.directory or f"models/{name}")
+        for file in model.files:
+            first = owners.setdefault((folder, file.name.lower()), name)
+            if first != name:
+                raise rejection(
+                    f"{first} and {name} both put {file.name} into {folder}",
+                    "give one of them another directory",
+                )
     return models
 
 
@@ -119,6 +130,9 @@ class Model(Keys):
         description="Folders (~ and * are understood) where copies may be: what is found there"
         " and is right is linked, not fetched again.",
     )
+
+
+Models = Annotated[dict[Name, Model], AfterValidator(check_models)]
 
 
 def model_spec(name: str, read: Model, folders: Folders) -> ModelSpec:

@@ -17,7 +17,7 @@ MAX_WORDS = 4096
 
 SERVICE_NAME = Key(
     r"[a-z0-9][a-z0-9_-]{0,62}",
-    "cannot name a service or a socket",
+    "cannot name a service, a socket or a model",
     "use a-z, 0-9, _ and -, at most 63, a letter or digit first",
 )
 VARIABLE = Text(NAME_PATTERN, "cannot name a variable", "use letters, digits and _, no digit first")

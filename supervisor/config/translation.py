@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from supervisor.config import model, probe_model
 from supervisor.config.document import Path
+from supervisor.config.model_files import model_spec
 from supervisor.config.payloads import connectable
 from supervisor.config.quantities import SpellingError, parse_host
 from supervisor.config.root import STATE_DIR, Folders
@@ -45,6 +46,9 @@ def fleet_spec(
         services=services,
         protected_ports=tuple(dict.fromkeys(read.protected_ports)) if read else (),
         start_limit=read.start_limit if read else default,
+        models=tuple(model_spec(name, given, folders) for name, given in read.models.items())
+        if read
+        else (),
     )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from supervisor.core.models import ModelSpec
+
 JsonScalar = str | int | float | bool | None
 """What a JSON expectation compares with; containers are reached by a path instead."""
 
@@ -247,6 +249,8 @@ class FleetSpec:
     """Ports of others: no service may have one, and nothing is ever done to who listens there."""
     start_limit: int = 8
     """How many services may be starting at once (model loads compete for memory and cores)."""
+    models: tuple[ModelSpec, ...] = ()
+    """What `atlasctl models` fetches. The daemon makes nothing of it."""
 
     def service(self, name: str) -> ServiceSpec | None:
         """Return the service of this name, or None."""
