@@ -43,7 +43,11 @@ def split_commands(root: Table, file: str, problems: list[Problem]) -> Table:
 
 def _is_command(path: Path) -> bool:
     match path:
-        case ("services", _, "command") | ("services", _, "probes", _, "exec"):
+        case (
+            ("services", _, "command")
+            | ("services", _, "probes", _, "exec")
+            | ("services", _, "doctor", "command")
+        ):
             return True
         case _:
             return False

@@ -53,6 +53,7 @@ _STOP = spec.StopSpec()
 _RESTART = spec.RestartSpec()
 _BACKOFF = spec.Backoff()
 _GIVE_UP = spec.GiveUp()
+_DOCTOR = spec.DoctorSpec(())
 _SERVICE = spec.ServiceSpec("", (), "")
 
 
@@ -228,6 +229,22 @@ class Limits(Keys):
     )
 
 
+class Doctor(Keys):
+    """A command that looks for what is wrong or missing, for `atlasctl doctor`.
+
+    It prints a JSON object a line: {"check": name, "level": "ok", "note" or "wrong", "text": what
+    was found, "hint": what to do or null, "details": anything}. It exits with 0 if it has looked at
+    everything, whatever it found.
+    """
+
+    command: Command = Field(
+        description="Program and arguments, run in the service's environment and directory."
+    )
+    timeout: Annotated[float, Duration(0.1, DAY)] = Field(
+        default=_DOCTOR.timeout, description="Time it has before it is killed. Default 60s."
+    )
+
+
 class Dependency(Keys):
     """What another service must have reached first."""
 
@@ -303,6 +320,9 @@ class Service(Defaults):
         " service has to serve every one that it gets, and to finish its work after SIGTERM.",
     )
     probes: Probes = Field(default_factory=Probes, description="How it is known that it works.")
+    doctor: Doctor | None = Field(
+        default=None, description="What `atlasctl doctor` runs to find out what is wrong with it."
+    )
     depends_on: Annotated[
         dict[Name, Dependency],
         BeforeValidator(

@@ -37,6 +37,9 @@ HEADER_VALUE = Text(
 MEDIA_TYPE = Text(
     f"{_TOKEN}/{_TOKEN}", "is not a media type", "write it like audio/wav, without parameters"
 )
+JSON_PATH = Text(
+    r"[^.]+(?:\.[^.]+)*", "is not a path", "write keys joined by dots, like a.b.0", most=1000
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,11 @@ class Http(Keys):
     wav: Wav | None = Field(
         default=None, description="The reply must be playable WAV. {} for any length."
     )
+    notice: Annotated[str | None, payloads.JSON_PATH] = Field(
+        default=None,
+        description="Dotted path in the JSON reply to a text, for a service that works, but not as"
+        " asked: what is wrong, and what to do. It stays healthy; status and why show the text.",
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

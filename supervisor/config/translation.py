@@ -81,6 +81,7 @@ def service_spec(
         startup=probes.get(spec.ProbeKind.STARTUP),
         readiness=probes.get(spec.ProbeKind.READINESS),
         liveness=probes.get(spec.ProbeKind.LIVENESS),
+        doctor=_doctor_spec(read.doctor),
         restart=_restart_spec(read.restart, (*path, "restart"), findings),
         stop=spec.StopSpec(signal=read.stop.signal, timeout=read.stop.timeout),
         depends_on=tuple(
@@ -99,6 +100,10 @@ def service_spec(
         umask=read.umask,
         user=read.user,
     )
+
+
+def _doctor_spec(read: model.Doctor | None) -> spec.DoctorSpec | None:
+    return None if read is None else spec.DoctorSpec(tuple(read.command), read.timeout)
 
 
 def _restart_spec(read: model.Restart, path: Path, findings: list[Finding]) -> spec.RestartSpec:
@@ -155,6 +160,10 @@ def _probe_spec(
     check: spec.Check | None
     if read.http is not None:
         check = _http_check(read.http, target, (*path, "http"), findings)
+        if read.http.notice is not None and isinstance(read, probe_model.StartupProbe):
+            message = "a startup probe is not asked again, so nothing would ever withdraw a notice"
+            hint = "name it in the readiness or the liveness probe"
+            findings.append(Finding((*path, "http", "notice"), message, hint))
         if read.http.latency is not None and read.http.latency >= read.timeout:
             message = "is not below the probe's timeout, which always comes first"
             findings.append(Finding((*path, "http", "latency"), message, "make timeout longer"))
@@ -220,6 +229,7 @@ def _http_check(
         headers=headers,
         body=body,
         expect=_expectations(read),
+        notice=read.notice,
     )
 
 

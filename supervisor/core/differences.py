@@ -14,6 +14,7 @@ from supervisor.core import masking
 from supervisor.core.exits import SIGNAL_NAMES
 from supervisor.core.spec import (
     Dependency,
+    DoctorSpec,
     ExecCheck,
     GiveUp,
     HttpCheck,
@@ -128,7 +129,7 @@ class Differences:
         if name == "body":
             # Not the bytes themselves: a body is long, and may hold a password.
             return _length(old), _length(new)
-        if name in ("startup", "readiness", "liveness", "check"):
+        if name in ("startup", "readiness", "liveness", "check", "doctor"):
             return self._probe(old), self._probe(new)
         # A description or a path may carry a secret too: `/health?token=…`.
         before = masking.split(_plain(name, old), self.known)
@@ -145,7 +146,7 @@ class Differences:
                 return f"{method} http://{_address(host, port)}{shown}"
             case TcpCheck(host=host, port=port):
                 return f"tcp {_address(host, port)}"
-            case ExecCheck(command=command):
+            case ExecCheck(command=command) | DoctorSpec(command=command):
                 return _joined(masking.split_arguments(command, self.known))
             case _:
                 return NONE

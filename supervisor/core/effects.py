@@ -63,6 +63,7 @@ class Topic(StrEnum):
     READY = "ready"
     UNREADY = "unready"
     PROBE_FAILED = "probe-failed"
+    NOTICE = "notice"
     STOPPING = "stopping"
     KILLED = "killed"
     EXITED = "exited"

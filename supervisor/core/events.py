@@ -49,6 +49,9 @@ class ProbeResult:
     """Why, in words fit for `status`: "503 Service Unavailable", "connection refused"."""
     latency: float = 0.0
     """Seconds, from the first system call to the verdict."""
+    notice: str | None = None
+    """Of a success: in what the service works otherwise than asked, and the remedy, in its own
+    words, on one short line. None: it works as asked, or the probe names no place for a notice."""
 
 
 # Operator commands ---------------------------------------------------------------------------

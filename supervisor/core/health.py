@@ -16,6 +16,11 @@ from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
 FIRST_STARTUP_PROBE = 0.05
 """Seconds after spawn, at most, until the first startup probe: a fast service is seen fast."""
 
+NOTICES = 5
+NOTICE_WINDOW = 600.0
+"""Changes of its notice that a run may have told within so many seconds: a text with a clock in it,
+asked for every 50 ms, would fill the journal within minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -28,6 +33,8 @@ class Tally:
     """Successes in a row if positive, failures in a row if negative."""
     last: ProbeResult | None = None
     last_at: float = 0.0
+    notice: str | None = None
+    """What the latest success had to say; a failure says nothing about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,14 @@ class Health:
     """The latest result of any probe, for people."""
     spoken_kind: ProbeKind | None = None
     spoken_at: float = 0.0
+    told_notice: str | None = None
+    """The notice as the journal has it."""
+    notices_at: tuple[float, ...] = ()
+    """When changes of it were told, within the last NOTICE_WINDOW."""
+
+    def notice(self) -> str | None:
+        """Return in what the run works otherwise than asked, or None."""
+        return next((tally.notice for _, tally in self.tallies if tally.notice), None)
 
     def tally(self, kind: ProbeKind) -> Tally | None:
         """Return what is known of this probe, or None if it is not being asked."""
@@ -75,13 +90,20 @@ class FirstFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class Noticed:
+    """The run has something else, or nothing more, to tell people; it works as before."""
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dead:
     """The run must be replaced."""
 
     why: str
 
 
-Verdict = BecameReady | BecameUnready | FirstFailure | Dead
+Verdict = BecameReady | BecameUnready | FirstFailure | Noticed | Dead
 
 
 def fraction(*of: object) -> float:
@@ -197,9 +219,17 @@ def judge(
         return _put(told, kind, replace(tally, asking=False)), ()
     sign = 1 if result.ok else -1
     streak = tally.streak + sign if tally.streak * sign > 0 else sign
-    counted = Tally(max(tally.due, now), asking=False, streak=streak, last=result, last_at=now)
+    counted = Tally(
+        max(tally.due, now),
+        asking=False,
+        streak=streak,
+        last=result,
+        last_at=now,
+        notice=result.notice if result.ok else tally.notice,
+    )
     health = replace(_put(health, kind, counted), spoken=result, spoken_kind=kind, spoken_at=now)
     probe = _probe(spec, kind)
+    verdicts: tuple[Verdict, ...]
     match kind:
         case ProbeKind.STARTUP:
             if streak < probe.successes:
@@ -207,11 +237,15 @@ def judge(
             health = _start_watching(spec, run, now, health)
             return health, (BecameReady(result.detail),) if health.ready else ()
         case ProbeKind.READINESS:
-            return _judge_readiness(probe, health, streak, result, now)
+            health, verdicts = _judge_readiness(probe, health, streak, result, now)
         case ProbeKind.LIVENESS:
-            return health, tuple(_judge_liveness(probe, streak, result))
+            verdicts = tuple(_judge_liveness(probe, streak, result))
         case _:
             assert_never(kind)
+    if not result.ok:
+        return health, verdicts
+    health, noticed = _notice_change(health, now)
+    return health, (*verdicts, *noticed)
 
 
 def _judge_readiness(
@@ -231,6 +265,16 @@ def _judge_liveness(probe: ProbeSpec, streak: int, result: ProbeResult) -> Itera
         yield Dead(f"failed its liveness probe {_times(-streak)} in a row: {result.detail}")
     elif streak == -1:
         yield FirstFailure(result.detail)
+
+
+def _notice_change(health: Health, now: float) -> tuple[Health, tuple[Noticed, ...]]:
+    """Return what is to be told of the notice: once for each change, and no more than may be."""
+    notice = health.notice()
+    recent = tuple(at for at in health.notices_at if now - at < NOTICE_WINDOW)
+    if notice == health.told_notice or len(recent) >= NOTICES:
+        return health, ()
+    health = replace(health, told_notice=notice, notices_at=(*recent, now))
+    return health, (Noticed(notice or "it works as asked again"),)
 
 
 def _put(health: Health, kind: ProbeKind, tally: Tally) -> Health:

@@ -41,6 +41,7 @@ NEEDS_RESTART: Final[Mapping[str, bool]] = {
     "startup": False,
     "readiness": False,
     "liveness": False,
+    "doctor": False,
     "restart": False,
     "stop": False,
     "depends_on": False,

@@ -52,6 +52,8 @@ class HttpCheck:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     expect: Expectations = field(default_factory=Expectations)
+    notice: str | None = None
+    """Dotted path in the JSON reply to a text: in what it works otherwise than asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,14 @@ class ExecCheck:
 
 
 Check = HttpCheck | TcpCheck | ExecCheck
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorSpec:
+    """A command, run as an ExecCheck is, that prints what it finds, one JSON object a line."""
+
+    command: tuple[str, ...]
+    timeout: float = 60.0
 
 
 class ProbeKind(StrEnum):
@@ -206,6 +216,7 @@ class ServiceSpec:
     startup: ProbeSpec | None = None
     readiness: ProbeSpec | None = None
     liveness: ProbeSpec | None = None
+    doctor: DoctorSpec | None = None
     restart: RestartSpec = field(default_factory=RestartSpec)
     stop: StopSpec = field(default_factory=StopSpec)
     depends_on: tuple[Dependency, ...] = ()

@@ -30,7 +30,14 @@ from supervisor.core.events import (
     TimePassed,
 )
 from supervisor.core.exits import describe_exit, signal_words
-from supervisor.core.health import BecameReady, BecameUnready, Dead, FirstFailure, Health
+from supervisor.core.health import (
+    BecameReady,
+    BecameUnready,
+    Dead,
+    FirstFailure,
+    Health,
+    Noticed,
+)
 from supervisor.core.restart import Again, Done, Enough, Record
 from supervisor.core.spec import ServiceSpec
 from supervisor.core.unit import (
@@ -352,6 +359,8 @@ def _probed(unit: Unit, event: Probed, now: float) -> Step:
                 effects.append(Note(Topic.UNREADY, f"readiness probe failed {why}", run))
             case FirstFailure(why=why):
                 effects.append(Note(Topic.PROBE_FAILED, f"{event.kind} probe: {why}", run))
+            case Noticed(words=words):
+                effects.append(Note(Topic.NOTICE, words, run))
             case Dead(why=why):
                 unit, more = _end(unit, run, phase.pid, phase.started_at, why, now, failure=why)
                 effects.extend(more)

@@ -170,6 +170,12 @@ class Unit:
         """Tell whether the service does its work."""
         return isinstance(self.phase, Running) and self.phase.health.ready
 
+    def notice(self) -> str | None:
+        """Return in what a service that works does so otherwise than asked, or None."""
+        if isinstance(self.phase, Running) and self.phase.health.ready:
+            return self.phase.health.notice()
+        return None
+
     def starting(self) -> bool:
         """Tell whether the service is on its way up and uses its place among those starting."""
         match self.phase:

@@ -12,6 +12,8 @@ from supervisor.probes.wav import WavError, seconds_of
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of a body that are read when an expectation needs it: three minutes of speech."""
 _EXCERPT = 120
+_NOTICE = 500
+"""Characters of a notice: room for what is wrong, the remedy, and who stands in."""
 
 
 def wants_body(expect: Expectations) -> bool:
@@ -142,6 +144,20 @@ def _equal(found: object, expected: JsonScalar) -> bool:
     return found == expected
 
 
+def notice_in(body: bytes, path: str) -> str | None:
+    """Return the text at a dotted path of a JSON body as one short line; None if there is none.
+
+    What is there and no text (null, false) is no notice, and neither is a reply that is not JSON.
+    """
+    try:
+        found = _at(json.loads(body), path)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, str):
+        return None
+    return _shortened(line_of(found[: 4 * _NOTICE]), _NOTICE) or None
+
+
 def _status(status: int) -> str:
     try:
         return f"{status} {HTTPStatus(status).phrase}"
@@ -170,5 +186,5 @@ def line_of(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _shortened(line: str) -> str:
-    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
+def _shortened(line: str, most: int = _EXCERPT) -> str:
+    return line if len(line) <= most else line[: most - 1] + "…"

@@ -6,14 +6,14 @@ is judged), proxies are not asked, names are not resolved, and the body is bound
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import h11
 
 from supervisor.core.events import ProbeResult
 from supervisor.core.spec import HttpCheck
 from supervisor.probes.connection import connect, refusal
-from supervisor.probes.expectations import MAX_BODY, judge, said, wants_body
+from supervisor.probes.expectations import MAX_BODY, judge, notice_in, said, wants_body
 
 MAX_HEADER = 64 * 1024
 _LITTLE = 4096
@@ -60,14 +60,14 @@ async def http_probe(check: HttpCheck, within: float) -> ProbeResult:
     except EOFError:
         return ProbeResult(ok=False, detail=_cut_off(progress), latency=loop.time() - began)
     assert progress.status is not None, "the exchange ends with a reply or an error"  # noqa: S101
-    return judge(
-        check.expect,
-        progress.status,
-        progress.headers,
-        bytes(progress.body),
-        loop.time() - began,
-        whole=progress.whole,
+    body = bytes(progress.body)
+    latency = loop.time() - began
+    result = judge(
+        check.expect, progress.status, progress.headers, body, latency, whole=progress.whole
     )
+    if result.ok and check.notice is not None:
+        return replace(result, notice=notice_in(body, check.notice))
+    return result
 
 
 async def _exchange(check: HttpCheck, progress: _Progress) -> None:
@@ -133,7 +133,7 @@ async def _read_reply(
 
 
 def _most(check: HttpCheck) -> int:
-    if not wants_body(check.expect):
+    if check.notice is None and not wants_body(check.expect):
         return _LITTLE
     most = check.expect.max_bytes
     return MAX_BODY if most is None else min(MAX_BODY, most)

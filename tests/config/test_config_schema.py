@@ -108,8 +108,11 @@ S = "version: 1\nservices:\n  a: "
         S + '{command: [x], limits: {}, umask: "027", user: _www}',
         S + '{command: [x], umask: "${M:-022}", user: "${U:-me}"}',
         'version: 1\nprotected_ports: [4000, "${P:-1}"]\nservices: {}\n',
+        S + "{command: [x], ports: [1], probes: {readiness: {http: {notice: a.b c.0}}}}",
+        S + "{command: [x], doctor: {command: look around}}",
+        S + '{command: [x], doctor: {command: [look, "${X:-y}"], timeout: 5m}}',
     ],
-    ids=range(24),
+    ids=range(27),
 )
 def test_both_accept(text: str) -> None:
     VALIDATOR.validate(yaml.safe_load(text))
@@ -178,8 +181,13 @@ def test_both_accept(text: str) -> None:
         "version: 1\nprotected_ports: 4000\nservices: {}\n",
         "version: 1\nprotected_ports: [0]\nservices: {}\n",
         S + "{command: [x], ports: [1], probes: {liveness: {http: {status: []}}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {http: {notice: a..b}}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {http: {notice: [a]}}}}",
+        S + "{command: [x], doctor: [look]}",
+        S + "{command: [x], doctor: {timeout: 5s}}",
+        S + "{command: [x], doctor: {command: [look], timeout: 5}}",
     ],
-    ids=range(59),
+    ids=range(64),
 )
 def test_both_refuse(text: str) -> None:
     assert (_accepted_by_schema(text), _accepted_by_validator(text)) == (False, False)

@@ -1,6 +1,7 @@
 """What probe results add up to: gates, thresholds exactly at and one below, budgets, jitter."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -10,11 +11,14 @@ from supervisor.core import health as probes
 from supervisor.core.events import ProbeResult, RunId
 from supervisor.core.health import (
     FIRST_STARTUP_PROBE,
+    NOTICE_WINDOW,
+    NOTICES,
     BecameReady,
     BecameUnready,
     Dead,
     FirstFailure,
     Health,
+    Noticed,
     Verdict,
 )
 from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
@@ -223,6 +227,106 @@ def test_an_adopted_run_is_past_its_startup() -> None:
     health = probes.resume(spec, RUN, 100.0)
     assert _kinds(health) == [READINESS, LIVENESS]
     assert not health.ready
+
+
+def _saying(notice: str | None) -> ProbeResult:
+    return replace(YES, notice=notice)
+
+
+AS_ASKED = Noticed("it works as asked again")
+TABLE_OF_NOTICES: list[tuple[str, list[ProbeResult], list[Verdict], str | None]] = [
+    ("none", [YES, YES], [], None),
+    ("one, at once", [_saying("a")], [Noticed("a")], "a"),
+    ("the same again", [_saying("a")] * 9, [Noticed("a")], "a"),
+    ("another", [_saying("a"), _saying("b")], [Noticed("a"), Noticed("b")], "b"),
+    ("withdrawn", [_saying("a"), YES, YES], [Noticed("a"), AS_ASKED], None),
+    ("and back", [_saying("a"), YES, _saying("a")], [Noticed("a"), AS_ASKED, Noticed("a")], "a"),
+    ("a failure between", [_saying("a"), NO, _saying("a")], [Noticed("a")], "a"),
+    ("a failure at the end", [_saying("a"), NO], [Noticed("a")], "a"),
+    ("a prober error", [_saying("a"), PROBER_ERROR], [Noticed("a")], "a"),
+    ("of a failure", [replace(NO, notice="a")], [], None),
+]
+
+
+@pytest.mark.parametrize(
+    ("results", "told", "standing"),
+    [row[1:] for row in TABLE_OF_NOTICES],
+    ids=[row[0] for row in TABLE_OF_NOTICES],
+)
+def test_a_change_of_the_notice_is_told_once(
+    results: list[ProbeResult], told: list[Verdict], standing: str | None
+) -> None:
+    spec = service(readiness=probe(failures=9))
+    health, verdicts = _answers(spec, probes.begin(spec, RUN, 100.0), READINESS, *results)
+    assert [v for v in verdicts if isinstance(v, Noticed)] == told
+    assert health.notice() == standing
+
+
+def test_a_run_is_ready_before_its_notice_is_told() -> None:
+    spec = service(readiness=probe())
+    _, verdicts = _answers(spec, probes.begin(spec, RUN, 100.0), READINESS, _saying("a"))
+    assert verdicts == [BecameReady("200 OK"), Noticed("a")]
+
+
+def test_a_probe_that_is_told_nothing_withdraws_no_notice_of_another() -> None:
+    spec = service(readiness=probe(), liveness=probe())
+    health = probes.begin(spec, RUN, 0.0)
+    told: list[Verdict] = []
+    for at, (readiness, liveness) in enumerate([("a", None), ("a", "b"), (None, "b")], 1):
+        health, asked = probes.ask(spec, health, 100.0 * at)
+        assert asked == (READINESS, LIVENESS)
+        for kind, notice in ((READINESS, readiness), (LIVENESS, liveness)):
+            health, more = probes.judge(spec, RUN, health, kind, _saying(notice), 100.0 * at)
+            told += more
+        assert health.notice() == (readiness or liveness)
+    assert told == [BecameReady("200 OK"), Noticed("a"), Noticed("b")]
+
+
+def test_a_text_that_changes_all_the_time_does_not_fill_the_journal() -> None:
+    spec = service(readiness=probe(failures=1000))
+    health = probes.begin(spec, RUN, 0.0)
+    answers = [_saying(f"{n} queued") for n in range(NOTICES)]
+    health, verdicts = _answers(spec, health, READINESS, *answers, at=0.0)
+    assert len(verdicts) == 1 + NOTICES
+    first = health.notices_at[0]
+    health, verdicts = _answers(spec, health, READINESS, _saying("more"), at=first + 500.0)
+    assert verdicts == []
+    assert health.notice() == "more", "status shows what the journal does not"
+    at = first + NOTICE_WINDOW
+    health, verdicts = _answers(spec, health, READINESS, _saying("more"), at=at - 5.0)
+    assert verdicts == []
+    _, verdicts = _answers(spec, health, READINESS, NO, at=at)
+    assert verdicts == [FirstFailure(NO.detail)], "what fails has no notice to give"
+    health, verdicts = _answers(spec, health, READINESS, _saying("more"), at=at)
+    assert verdicts == [Noticed("more")]
+    assert len(health.notices_at) == NOTICES, "no more is kept than is needed"
+
+
+@given(st.lists(st.sampled_from(["a", "b", None]), max_size=60), st.sampled_from([20.0, 200.0]))
+def test_notices_are_bounded_and_the_last_word_is_true(
+    notices: list[str | None], apart: float
+) -> None:
+    spec = service(readiness=probe())
+    health = probes.begin(spec, RUN, 0.0)
+    told: list[tuple[float, str]] = []
+    for count, notice in enumerate([*notices, None]):
+        now = apart * count
+        health, verdicts = _answers(spec, health, READINESS, _saying(notice), at=now)
+        told += [(now, v.words) for v in verdicts if isinstance(v, Noticed)]
+    for at, _ in told:
+        assert sum(at - NOTICE_WINDOW < other <= at for other, _ in told) <= NOTICES
+    assert all(one != other for (_, one), (_, other) in pairwise(told))
+    health, _ = _answers(spec, health, READINESS, YES, at=apart * 100 + NOTICE_WINDOW)
+    assert health.told_notice is None
+
+
+def test_a_reload_keeps_the_notice_and_what_was_told_of_it() -> None:
+    spec = service(readiness=probe())
+    health, _ = _answers(spec, probes.begin(spec, RUN, 100.0), READINESS, _saying("a"))
+    health = probes.adapt(service(readiness=probe(every=1.0)), RUN, 100.0, health, 101.0)
+    assert health.notice() == "a"
+    _, verdicts = _answers(spec, health, READINESS, _saying("a"), at=200.0)
+    assert verdicts == []
 
 
 @given(

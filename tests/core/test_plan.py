@@ -21,6 +21,7 @@ from supervisor.core.spec import (
     Backoff,
     Condition,
     Dependency,
+    DoctorSpec,
     ExecCheck,
     Expectations,
     GiveUp,
@@ -84,6 +85,7 @@ DIFFERENT: dict[str, Any] = {
     "startup": ProbeSpec(TcpCheck("127.0.0.1", 3001)),
     "readiness": ProbeSpec(ExecCheck(("true",))),
     "liveness": ProbeSpec(HttpCheck("::1", 3001)),
+    "doctor": DoctorSpec(("look", "--token", "12345678")),
     "restart": RestartSpec(policy="never"),
     "stop": StopSpec(signal=2),
     "depends_on": (Dependency("db"),),
@@ -109,6 +111,7 @@ SAID = {
     "startup": "probes.startup: none → tcp 127.0.0.1:3001 every 10s",
     "readiness": "probes.readiness: none → true every 10s",
     "liveness": "probes.liveness: none → GET http://[::1]:3001/ every 10s",
+    "doctor": "doctor: none → look --token ••••",
     "restart": "restart.policy: always → never",
     "stop": "stop.signal: TERM → INT",
     "depends_on": "depends_on.db: none → ready",
@@ -227,6 +230,10 @@ def with_check(**changes: Any) -> ServiceSpec:
             "probes.readiness.http.wav: none → at least 0.2 s",
         ),
         (
+            with_check(notice="tts.notice"),
+            "probes.readiness.http.notice: none → tts.notice",
+        ),
+        (
             with_check(expect=Expectations(body_prefix="Привіт".encode())),
             "probes.readiness.http.body_prefix: none → Привіт",
         ),
@@ -268,6 +275,17 @@ def test_exec_checks_are_compared_as_commands() -> None:
     new = replace(BASE, liveness=ProbeSpec(ExecCheck(("curl", "-u", "me:px", "http://[::1]:1"))))
     assert changed(new, old=old).why == (
         f"probes.liveness.exec: curl -u {MASK} http://[::1]:1 → curl -u {CHANGED} http://[::1]:1",
+    )
+
+
+def test_doctors_are_compared_as_commands() -> None:
+    old = replace(BASE, doctor=DoctorSpec(("look", "--key", "one")))
+    new = replace(BASE, doctor=DoctorSpec(("look", "--key", "two"), timeout=90.0))
+    change = changed(new, old=old)
+    assert change.kind is ChangeKind.LIVE
+    assert change.why == (
+        f"doctor.command: look --key {MASK} → look --key {CHANGED}",
+        "doctor.timeout: 60s → 90s",
     )
 
 

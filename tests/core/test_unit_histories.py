@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.core.effects import Ask, Clear, Kill, Note, Signal, Spawn
+from supervisor.core.effects import Ask, Clear, Kill, Note, Signal, Spawn, Topic
 from supervisor.core.events import (
     Admitted,
     Adopted,
@@ -290,6 +290,52 @@ def test_reasons_on_the_way_to_ready() -> None:
     assert unit.reason == "readiness probe failed 3 times in a row: 503 Service Unavailable"
     assert topics(effects) == ["probe-failed", "unready"]
     assert not unit.settled()
+
+
+def test_a_notice_is_noted_and_changes_nothing_else() -> None:
+    spec = service(readiness=probe(every=1.0, failures=1))
+    unit, _ = run_through(_running(spec), *_answer(ProbeKind.READINESS, YES, 1.0))
+    words = "eSpeak speaks: model.pth is missing; fetch it"
+    noticing = replace(YES, notice=words)
+    after, effects = run_through(unit, *_answer(ProbeKind.READINESS, noticing, 2.0, 3.0))
+    assert effects == (
+        Ask(ONE, ProbeKind.READINESS),
+        Note(Topic.NOTICE, words, ONE),
+        Ask(ONE, ProbeKind.READINESS),
+    )
+    assert after.notice() == words
+    assert (after.state(), after.reason, after.since) == ("healthy", unit.reason, unit.since)
+    assert after.settled()
+    gone, effects = run_through(after, *_answer(ProbeKind.READINESS, YES, 4.0))
+    assert topics(effects) == ["notice"]
+    assert gone.notice() is None
+    failing, _ = run_through(after, *_answer(ProbeKind.READINESS, NO, 4.0))
+    assert failing.notice() is None, "what does not work has a reason, not a notice"
+    ended, _ = step(after, Exited(ONE, ExitCode(1)), 5.0)
+    assert ended.notice() is None
+
+
+def test_the_next_run_and_the_next_daemon_tell_a_notice_anew() -> None:
+    spec = service(readiness=probe(every=1.0))
+    noticing = replace(YES, notice="without its GPU")
+    unit, _ = run_through(_running(spec), *_answer(ProbeKind.READINESS, noticing, 1.0))
+    two = RunId(2)
+    unit, effects = run_through(
+        unit,
+        *_crash(2.0, 1),
+        *_again(2.2, 2),
+        (2.2, TimePassed()),
+        (2.2, Probed(two, ProbeKind.READINESS, noticing)),
+    )
+    assert topics(effects)[-2:] == ["ready", "notice"]
+    adopted, effects = run_through(
+        Unit(spec),
+        (9.0, Adopted(two, PID, 2.2)),
+        (9.0, TimePassed()),
+        (9.0, Probed(two, ProbeKind.READINESS, noticing)),
+    )
+    assert topics(effects) == ["adopted", "ready", "notice"]
+    assert adopted.notice() == "without its GPU"
 
 
 def test_a_unit_without_probes_is_ready_at_once() -> None:

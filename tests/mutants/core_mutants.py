@@ -73,7 +73,7 @@ HEALTH: Final = (
     ("    if -streak >= probe.failures", "    if -streak == probe.failures"),
     ("if streak < probe.successes", "if streak <= probe.successes"),
     ("now < health.started_by", "now <= health.started_by"),
-    ("Tally(max(tally.due, now), asking", "Tally(now, asking"),
+    ("        max(tally.due, now),", "        now,"),
     ("tally.streak + sign if tally.streak * sign > 0 else sign", "tally.streak + sign"),
     ("if result.ok is None:", "if False:"),
     ("if tally is None or not tally.asking:", "if tally is None:"),
@@ -82,6 +82,12 @@ HEALTH: Final = (
     ("if not tally.asking and tally.due <= now", "if tally.due <= now"),
     ("times.append(health.started_by)", "pass"),
     ("spread = min(spec.startup.every, FIRST_STARTUP_PROBE)", "spread = spec.startup.every"),
+    ("result.notice if result.ok else tally.notice", "result.notice"),
+    ("    if not result.ok:\n        return health, verdicts\n", ""),
+    ("if notice == health.told_notice or", "if"),
+    ("len(recent) >= NOTICES", "len(recent) > NOTICES"),
+    ("if now - at < NOTICE_WINDOW", "if now - at <= NOTICE_WINDOW"),
+    ("for _, tally in self.tallies if tally.notice", "for _, tally in self.tallies"),
 )
 RESTART: Final = (
     (">= spec.give_up.after", "> spec.give_up.after"),

@@ -9,8 +9,8 @@ import pytest
 from tests.mutants.core_mutants import MUTANTS, Mutant, UnusableError, source
 
 ROOT = Path(__file__).parents[2]
-BOUND = 120.0
-"""Seconds; it takes about thirty on two cores."""
+BOUND = 900.0
+"""Seconds; it takes one and a half minutes alone, and four beside other work on both cores."""
 
 
 def test_every_mutant_is_noticed() -> None:

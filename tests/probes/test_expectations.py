@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from supervisor.core.spec import Expectations, JsonScalar, Wav
-from supervisor.probes.expectations import judge, wants_body
+from supervisor.probes.expectations import judge, notice_in, wants_body
 from supervisor.probes.wav import WavError, seconds_of
 
 FORMAT = struct.pack("<HHIIHH", 1, 1, 1000, 2000, 2, 16)
@@ -374,3 +374,38 @@ def test_judge_is_total(
 def test_seconds_are_finite_or_a_wav_error(body: bytes, whole: bool) -> None:
     with contextlib.suppress(WavError):
         assert 0 < seconds_of(body, whole=whole) < 1e9
+
+
+@pytest.mark.parametrize(
+    ("body", "notice"),
+    [
+        pytest.param('{"a": {"b": ["x", "it limps; rest it"]}}', "it limps; rest it", id="text"),
+        pytest.param('{"a": {"b": ["x", "тест: при́клад"]}}', "тест: при́клад", id="Ukrainian"),
+        pytest.param('{"a": {"b": ["x", " two\\nlines\\u001b[2J "]}}', "two lines [2J", id="lines"),
+        pytest.param('{"a": {"b": ["x", "half \\ud83d of one"]}}', "half of one", id="surrogate"),
+        pytest.param('{"a": {"b": ["x", ""]}}', None, id="empty"),
+        pytest.param('{"a": {"b": ["x", " \\n "]}}', None, id="blank"),
+        pytest.param('{"a": {"b": ["x", null]}}', None, id="null"),
+        pytest.param('{"a": {"b": ["x", false]}}', None, id="false"),
+        pytest.param('{"a": {"b": ["x", {"c": "d"}]}}', None, id="mapping"),
+        pytest.param('{"a": {"b": ["x"]}}', None, id="absent"),
+        pytest.param("fine", None, id="no JSON"),
+        pytest.param("", None, id="nothing"),
+        pytest.param("[" * 100_000, None, id="nesting"),
+    ],
+)
+def test_notice_is_text_at_a_path_and_nothing_else(body: str, notice: str | None) -> None:
+    assert notice_in(body.encode(), "a.b.1") == notice
+
+
+def test_notice_is_short_however_long_it_is() -> None:
+    for length in (500, 501, 100_000):
+        found = notice_in(json.dumps({"a": "й" * length}).encode(), "a")
+        assert found is not None
+        assert len(found) == 500
+        assert found.endswith("…") == (length > 500)
+
+
+@given(st.binary(max_size=200), st.text(max_size=20))
+def test_no_body_breaks_the_search_for_a_notice(body: bytes, path: str) -> None:
+    notice_in(body, path)

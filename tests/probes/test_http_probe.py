@@ -117,6 +117,42 @@ async def test_failure_is_told_in_words(serve: Serving, chunks: list[bytes], wor
     assert result.detail.isprintable()
 
 
+SLOW = b'{"ready": true, "notice": "on the CPU: no GPU was found\\n"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expect", "ok", "notice"),
+    [
+        ("200 OK", SLOW, Expectations(), True, "on the CPU: no GPU was found"),
+        (
+            "200 OK",
+            SLOW,
+            Expectations(json=(("ready", True),)),
+            True,
+            "on the CPU: no GPU was found",
+        ),
+        ("200 OK", b'{"ready": true, "notice": null}', Expectations(), True, None),
+        ("200 OK", b"fine", Expectations(), True, None),
+        ("200 OK", b" " * 100_000 + SLOW, Expectations(), True, "on the CPU: no GPU was found"),
+        ("200 OK", SLOW, Expectations(json=(("ready", False),)), False, None),
+        ("503 Busy", SLOW, Expectations(), False, None),
+    ],
+    ids=["alone", "beside what is expected", "null", "no JSON", "far in", "not ready", "busy"],
+)
+async def test_notice_of_a_success_is_brought_home(
+    serve: Serving, status: str, body: bytes, expect: Expectations, ok: bool, notice: str | None
+) -> None:
+    async with serve(playing(reply(body, status=status))) as port:
+        result = await ask(port, expect=expect, notice="notice")
+    assert (result.ok, result.notice) == (ok, notice)
+
+
+async def test_notice_is_only_looked_for_where_the_spec_says(serve: Serving) -> None:
+    async with serve(playing(reply(SLOW))) as port:
+        result = await ask(port)
+    assert (result.ok, result.notice) == (True, None)
+
+
 async def test_redirect_is_not_followed(serve: Serving) -> None:
     asked = asyncio.Event()
 
