@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from services.tts import sockets
@@ -33,6 +34,8 @@ DEFAULT_PORT: Final = 3001
 DEVICES: Final = ("auto", "cpu", "mps", "cuda", "gpu")
 MAX_QUEUE: Final = 64
 MAX_DRAIN_SECONDS: Final = 3600.0
+MAX_CACHE_MIB: Final = 1024 * 1024
+DEFAULT_MODEL_DIR: Final = os.path.join("models", "ukrainian-tts")
 
 _CLOSE_SECONDS: Final = 0.5
 
@@ -48,6 +51,10 @@ class Settings:
     queue: int
     sentence_limit: float
     drain_timeout: float
+    model_dir: str
+    exact: bool
+    cache_dir: str | None
+    cache_bytes: int
 
 
 def settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
@@ -55,7 +62,8 @@ def settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     parser = argparse.ArgumentParser(
         prog="python -m services.tts",
         description="Ukrainian text-to-speech over HTTP.",
-        epilog="Environment: TTS_PORT and TTS_DEVICE stand for --port and --device, which win. "
+        epilog="Environment: TTS_PORT, TTS_DEVICE, TTS_MODEL_DIR and TTS_CACHE_DIR stand for the "
+        "options of these names, which win; TTS_EXACT=1 stands for --exact. "
         "REAL_TTS_MODE, which old launchers set, is accepted and changes nothing: this server has "
         "no other mode than to speak. LISTEN_FDS sockets win over --host and --port.",
         allow_abbrev=False,
@@ -63,13 +71,31 @@ def settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument("--port", help=f"TCP port, 0 for any free one (default: {DEFAULT_PORT})")
     parser.add_argument("--device", help=f"one of {', '.join(DEVICES)} (default: auto)")
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="default: %(default)s")
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="auto: the neural voice, and eSpeak NG while that cannot speak; ukrainian: the neural "
+        "voice alone; espeak: eSpeak NG alone (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--model-dir", help=f"files of the neural voice (default: {DEFAULT_MODEL_DIR})"
+    )
+    parser.add_argument(
+        "--exact", action="store_true", help="trade no precision for speed in the neural voice"
+    )
+    parser.add_argument(
+        "--cache-dir", help="keep spoken phrases in this folder too (default: in memory alone)"
+    )
+    parser.add_argument(
+        "--cache-size", default="256", help="MiB of phrases in it (default: %(default)s)"
+    )
     parser.add_argument(
         "--queue", default="8", help="requests that may wait (default: %(default)s)"
     )
     parser.add_argument(
         "--sentence-limit",
-        default="20",
+        default="60",
         help="seconds after which one sentence counts as hung (default: %(default)s)",
     )
     parser.add_argument(
@@ -100,6 +126,12 @@ def settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
             parser.error(f"{name} is {value!r}: a whole number from {low} to {high} is expected")
         return int(value)
 
+    def flag(variable: str) -> bool:
+        value = environ.get(variable, "").strip().lower()
+        if value not in ("", "0", "1", "false", "true"):
+            parser.error(f"{variable} is {value!r}: 0 or 1 is expected")
+        return value in ("1", "true")
+
     device_name, device = setting("--device", parsed.device, "TTS_DEVICE", "auto")
     if device.lower() not in DEVICES:
         parser.error(f"{device_name} is {device!r}: choose one of {', '.join(DEVICES)}")
@@ -111,11 +143,18 @@ def settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         queue=whole("--queue", parsed.queue, 1, MAX_QUEUE),
         sentence_limit=number("--sentence-limit", parsed.sentence_limit, 0.1, 3600.0),
         drain_timeout=number("--drain-timeout", parsed.drain_timeout, 0.0, MAX_DRAIN_SECONDS),
+        model_dir=setting("--model-dir", parsed.model_dir, "TTS_MODEL_DIR", DEFAULT_MODEL_DIR)[1],
+        exact=parsed.exact or flag("TTS_EXACT"),
+        cache_dir=setting("--cache-dir", parsed.cache_dir, "TTS_CACHE_DIR", "")[1] or None,
+        cache_bytes=whole("--cache-size", parsed.cache_size, 1, MAX_CACHE_MIB) * 1024 * 1024,
     )
 
 
 def main() -> int:
     """Serves until SIGTERM or SIGINT and returns the exit code."""
+    # What an Apple GPU lacks is then done by the CPU. PyTorch reads it when it is first imported;
+    # whoever set it otherwise is obeyed.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     chosen = settings(sys.argv[1:], os.environ)
     stop = _Stop()
     # A crash inside a C library would otherwise end the log without a word.
@@ -168,14 +207,28 @@ class _Stop:
 def _serve(
     chosen: Settings, listening: Sequence[socket.socket], stop: _Stop, *, handed_over: bool
 ) -> int:
+    from services.tts.cache import PhraseCache
+    from services.tts.chain import Chain
     from services.tts.worker import Worker
 
-    worker = Worker(
-        create(chosen.engine, device=chosen.device, sentence_limit=chosen.sentence_limit),
-        queue=chosen.queue,
+    engines = create(
+        chosen.engine,
+        device=chosen.device,
+        model_dir=chosen.model_dir,
+        sentence_limit=chosen.sentence_limit,
+        exact=chosen.exact,
+    )
+    chain = Chain(
+        engines.preferred,
+        engines.stand_in,
         sentence_limit=chosen.sentence_limit,
         prepare=_warm_text,
     )
+    phrases = PhraseCache(
+        None if chosen.cache_dir is None else Path(chosen.cache_dir),
+        disk_bytes=chosen.cache_bytes,
+    )
+    worker = Worker(chain, queue=chosen.queue, phrases=phrases)
     worker.start()
 
     from services.tts.app import create_app
@@ -198,7 +251,7 @@ def _serve(
     if cut:
         log.warning("%d connections were cut off unanswered", cut)
     if not worker.close(timeout=_CLOSE_SECONDS):
-        log.warning("the engine does not come back; leaving it")
+        log.warning("an engine does not come back; leaving it")
     server.close()
     log.info("stopped after %.1f s", time.monotonic() - started)
     return 0

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, g, jsonify, request
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from services.tts.delivery import Speech
     from services.tts.job import Piece
+    from services.tts.link import LinkStatus
     from services.tts.text import Spoken
 
 log = logging.getLogger("tts.request")
@@ -94,6 +96,8 @@ def create_app(
             pid=os.getpid(),
             device_reason=now.device_reason,
             notice=now.notice,
+            links=[_shown_link(link) for link in now.links],
+            cache=asdict(now.cache),
             queued=now.queued,
             busy=now.busy,
             busy_for=round(now.busy_for, 3),
@@ -231,6 +235,11 @@ def _wav_stream(speech: Speech, first: Piece, rest: Iterator[Piece]) -> Iterator
     except (SpeechFailedError, GivenUpError, ClientGoneError) as error:
         # The status line has left: only a body without its end still tells of the failure.
         raise CutOffError(f"in mid-stream: {error}") from error
+
+
+def _shown_link(link: LinkStatus) -> dict[str, object]:
+    retry_in = None if link.retry_in is None else round(link.retry_in, 1)
+    return {**asdict(link), "retry_in": retry_in}
 
 
 def _accepts_audio() -> bool:

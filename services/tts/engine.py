@@ -85,7 +85,8 @@ class Engine(Protocol):
         """Names everything of the engine that changes the sound; valid after `load`.
 
         Library or model, precision, and the device where it is heard: audio made under one
-        fingerprint is never played under another.
+        fingerprint is never played under another. Empty where nothing is worth keeping, because
+        speaking it again is as quick.
         """
 
     def load(self) -> None:

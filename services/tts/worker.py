@@ -1,10 +1,10 @@
-"""One thread that owns the engine, and the bounded queue in front of it.
+"""One thread that speaks for everybody in rounds, and the bounded queue in front of it.
 
 What it keeps true:
 
 * One synthesis at a time: models keep state inside, and two requests at once mix in them.
-* Ready means that this engine has lately spoken: a warm-up at the start, and another one after any
-  failure, before the next job is tried.
+* A round takes sentences of as many jobs as the engine speaks at once, so that every client soon
+  hears something; then the rest in batches, for which a model reads its weights once.
 * At most `queue` jobs wait; the next is refused at once. Every job ends in exactly one Outcome.
 * A sentence that does not come back is noticed by whoever asks, although its thread is stuck.
 """
@@ -20,26 +20,25 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from services.tts.engine import DEFAULT_VOICE, SAMPLE_RATE, EngineError, GivenUp, Utterance
-from services.tts.job import Broken, Cancelled, Job, Order, Outcome, Refused, Spoken
+from services.tts import cache
+from services.tts.engine import SAMPLE_RATE, EngineError, GivenUp
+from services.tts.job import Broken, Job, Order, Refused, Spoken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from services.tts.engine import Engine, Samples
+    from services.tts.cache import CacheStats, PhraseCache
+    from services.tts.chain import Chain
+    from services.tts.link import Link, LinkStatus
 
 log = logging.getLogger("tts.worker")
-
-WARM_UP_SENTENCE: Final = "привіт"
-WARM_UP_SECONDS: Final = 0.2
-"""The warm-up must be audible for longer than this, or the engine is not ready."""
-
-WARM_UP_DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Pauses between warm-ups that fail, in seconds; after the last one it is given up."""
 
 PATIENCE: Final = 2.0
 """How long a job waits for an engine that is loading, in seconds. The restart of a fast engine is
 then not seen by clients; 503 would cost them at least the second before their next try."""
+
+_POLL_SECONDS: Final = 1.0
+"""How often jobs that wait for an engine are looked at: they may have been cancelled meanwhile."""
 
 
 class State(StrEnum):
@@ -77,6 +76,8 @@ class Snapshot:
     device: str
     device_reason: str | None
     notice: str | None
+    links: tuple[LinkStatus, ...]
+    cache: CacheStats
     queued: int
     busy: bool
     busy_for: float
@@ -91,47 +92,39 @@ class Snapshot:
 
 
 class Worker:
-    """Owns an engine; every method may be called from any thread."""
+    """Speaks with the engines of a chain; every method may be called from any thread."""
 
     def __init__(
         self,
-        engine: Engine,
+        chain: Chain,
         *,
         queue: int,
-        sentence_limit: float,
-        prepare: Callable[[], None],
-        warm_up_delays: Sequence[float] = WARM_UP_DELAYS,
+        phrases: PhraseCache,
         patience: float = PATIENCE,
     ) -> None:
-        """Makes a worker that is not started.
+        """Makes a worker that is not started, over a chain that is not either.
 
-        `queue` is how many jobs may wait beside the one in work. `prepare` is called once in the
-        worker's thread before the first warm-up, to load what the text pipeline needs.
-        `sentence_limit` is in seconds: a sentence beyond it means that the engine hangs.
+        `queue` is how many jobs may wait beside the one in work.
         """
-        self._engine = engine
+        self._chain = chain
         self._capacity = queue + 1
-        self._sentence_limit = sentence_limit
-        self._prepare = prepare
-        self._delays = tuple(warm_up_delays)
+        self._phrases = phrases
         self._patience = patience
-        self._changed = threading.Condition()
+        # The chain's own: a link that becomes ready or fails is news for whoever waits here.
+        self._changed = chain.changed
         self._jobs: deque[Job] = deque()
         self._slots = 0
-        self._running: Job | None = None
-        self._sentence_since: float | None = None
-        self._loaded = False
-        self._failure: str | None = None
+        self._running: tuple[Job, ...] = ()
+        self._newcomers_first = False
         self._closed = False
-        self._last_success: float | None = None
-        self._last_error: str | None = None
         self._last_job_seconds = 0.0
         self._started = time.monotonic()
         # A daemon thread: one that hangs inside the engine must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="tts-worker", daemon=True)
 
     def start(self) -> None:
-        """Starts the thread, which loads the engine first."""
+        """Starts the thread, and the loading of the engines."""
+        self._chain.start()
         self._thread.start()
 
     @contextmanager
@@ -153,7 +146,8 @@ class Worker:
             self._slots += 1
         try:
             with self._changed:
-                self._changed.wait_for(self._is_settled, max(wait, self._patience))
+                self._changed.wait_for(lambda: self._closed or not self._chain.is_coming(), wait)
+                self._changed.wait_for(self._is_settled, self._patience)
                 now = self.snapshot()
             if not now.ready:
                 raise UnavailableError(_why_not(now), retry_after=2, overloaded=False)
@@ -168,13 +162,11 @@ class Worker:
         if not order.sentences:
             raise ValueError("an order needs at least one sentence")
         job = Job(order, deadline=time.monotonic() + within)
+        self._recall(job)
         with self._changed:
             if self._closed:
                 job.finish(Refused("the server is stopping"))
-            elif self._failure is not None:
-                # It failed since the slot was given; after the last warm-up nobody would look.
-                job.finish(Refused(self._failure))
-            else:
+            elif not job.finished:
                 self._jobs.append(job)
                 self._changed.notify_all()
         return job
@@ -182,186 +174,198 @@ class Worker:
     def fail_if_hung(self) -> None:
         """Ends every job when the engine hangs; whoever waits for a job calls this now and then."""
         with self._changed:
-            reason = self._hung(time.monotonic())
+            reason = self._chain.hung()
             if reason is None:
                 return
-            self._last_error = reason
-            waiting = list(self._jobs)
+            self._chain.last_error = reason
+            running, waiting = self._running, list(self._jobs)
             self._jobs.clear()
-            running = self._running
-        if running is not None:
-            running.finish(Broken(reason))
+        for job in running:
+            job.finish(Broken(reason))
         for job in waiting:
             job.finish(Refused(reason))
 
     def snapshot(self) -> Snapshot:
         """The state now. A hang is found here: the thread that hangs cannot tell of it."""
         with self._changed:
-            now = time.monotonic()
-            since = self._sentence_since
-            busy_for = 0.0 if since is None else now - since
-            reason = self._hung(now) or self._failure
+            busy = any(not job.finished for job in self._running)
+            reason = self._chain.hung() or self._chain.why_silent()
             if self._closed:
                 state = State.DRAINING
             elif reason is not None:
                 state = State.FAILED
-            elif not self._loaded:
+            elif self._chain.best() is None:
                 state = State.LOADING
             else:
-                state = State.BUSY if self._running is not None else State.READY
-            busy = self._running is not None
+                state = State.BUSY if busy else State.READY
+            engine = self._chain.shown()
+            links = self._chain.statuses()
             return Snapshot(
                 state=state,
                 reason=reason,
-                engine=self._engine.name,
-                device=self._engine.device,
-                device_reason=self._engine.device_reason,
-                notice=None,
-                queued=len(self._jobs),
+                engine=engine.name,
+                device=engine.device,
+                device_reason=engine.device_reason,
+                notice=self._chain.notice(),
+                links=links,
+                cache=self._phrases.stats(),
+                queued=sum(not job.finished and job not in self._running for job in self._jobs),
                 busy=busy,
-                busy_for=busy_for if busy else 0.0,
-                last_success=self._last_success,
-                last_error=self._last_error,
-                uptime=now - self._started,
+                busy_for=self._chain.spoken_for(),
+                last_success=max((one.last_success or 0.0 for one in links), default=0.0) or None,
+                last_error=self._chain.last_error,
+                uptime=time.monotonic() - self._started,
             )
 
     def close(self, *, timeout: float) -> bool:
-        """Refuses what waits, gives up what is in work after its sentence, and ends the thread.
+        """Refuses what waits, gives up what is in work, and ends the threads.
 
-        Returns whether the thread ended within `timeout` seconds; False means it hangs.
+        Returns whether they ended within `timeout` seconds; False means that an engine hangs, or
+        is in the middle of its loading.
         """
+        deadline = time.monotonic() + timeout
         with self._changed:
             self._closed = True
-            waiting = [*self._jobs, *([self._running] if self._running else [])]
+            waiting = list(self._jobs)
             self._jobs.clear()
             self._changed.notify_all()
         for job in waiting:
             job.finish(Refused("the server is stopping"))
         if self._thread.ident is not None:
             self._thread.join(timeout)
-        return not self._thread.is_alive()
+        loader_ended = self._chain.close(timeout=max(0.0, deadline - time.monotonic()))
+        return loader_ended and not self._thread.is_alive()
 
     def _is_settled(self) -> bool:
-        return self._loaded or self._closed or self._failure is not None
-
-    def _hung(self, now: float) -> str | None:
-        since = self._sentence_since
-        # Twice the limit: the engine's own bound comes first and gives the better message.
-        if since is None or now - since <= 2 * self._sentence_limit:
-            return None
-        return f"{self._engine.name} hangs: one sentence took over {2 * self._sentence_limit:g} s"
+        chain = self._chain
+        return self._closed or chain.best() is not None or not chain.is_coming()
 
     def _expected_wait(self) -> int:
         """Whole seconds until a place is likely free: what the last job took, times the queue."""
         return max(1, min(30, round(self._last_job_seconds * self._capacity)))
 
     def _run(self) -> None:
-        while self._warm_up():
-            if not self._serve():
-                return
-
-    def _serve(self) -> bool:
-        """Works jobs until one fails (True) or the worker is closed (False)."""
-        while True:
+        while (turn := self._next_turn()) is not None:
+            link, shares = turn
+            try:
+                self._speak(link, shares)
+            except GivenUp:
+                pass  # nobody is left to hear it
+            except EngineError as error:
+                self._break(link, shares, str(error))
             with self._changed:
-                while not self._jobs and not self._closed:
-                    self._changed.wait()
-                if self._closed:
-                    return False
-                job = self._jobs.popleft()
-                self._running = job
-            outcome = self._speak(job)
-            failed = isinstance(outcome, Broken)
-            with self._changed:
-                self._running = None
-                if isinstance(outcome, Broken):
-                    self._last_error = outcome.reason
-                    # Until the next warm-up has passed nothing may call this engine ready.
-                    self._loaded = False
-                elif isinstance(outcome, Spoken):
-                    self._last_success = time.time()
-                    self._last_job_seconds = outcome.seconds
-            job.finish(outcome)
-            if failed:
-                return True
+                self._running = ()
 
-    def _speak(self, job: Job) -> Outcome:
-        from services.tts import audio
-
-        rate = self._engine.sample_rate
-        try:
-            while utterances := job.left(1):
-                if time.monotonic() >= job.deadline:
-                    return Refused("it took too long: send shorter text, or try again later")
-                samples = self._synthesise(utterances[0], give_up=lambda: job.finished)
-                job.put(audio.trim(samples, rate), self._engine.name)
-        except GivenUp:
-            return Cancelled()
-        except EngineError as error:
-            log.warning("synthesis failed: %s", error)
-            return Broken(str(error))
-        except Exception as error:
-            log.exception("synthesis failed in an unforeseen way")
-            return Broken(f"{type(error).__name__}: {error}")
-        return job.outcome or Cancelled()
-
-    def _synthesise(self, utterance: Utterance, *, give_up: Callable[[], bool]) -> Samples:
+    def _next_turn(self) -> tuple[Link, dict[Job, int]] | None:
+        """Waits for work and somebody who can do it; None when the worker was closed."""
         with self._changed:
-            self._sentence_since = time.monotonic()
-        try:
-            return self._engine.synthesise([utterance], give_up=give_up)[0]
-        finally:
-            with self._changed:
-                self._sentence_since = None
+            while not self._closed:
+                self._drop_hopeless()
+                link = self._chain.best()
+                if link is not None and self._jobs:
+                    shares = self._shares(link.engine.batch)
+                    self._running = tuple(shares)
+                    return link, shares
+                self._changed.wait(_POLL_SECONDS if self._jobs else None)
+            return None
 
-    def _warm_up(self) -> bool:
-        """Makes the engine speak one word; tries again after pauses. False: give up, or closed."""
-        for delay in (*self._delays, None):
-            reason = self._try_warm_up()
-            with self._changed:
-                self._failure = reason
-                self._loaded = reason is None
-                self._changed.notify_all()
-                if reason is None:
-                    log.info("ready: %s on %s", self._engine.name, self._engine.device)
-                    return True
-                self._last_error = reason
-                waiting = list(self._jobs)
-                self._jobs.clear()
-            for job in waiting:
+    def _drop_hopeless(self) -> None:
+        """Takes out the jobs that are over, and ends those that nobody will speak."""
+        reason = self._chain.why_silent()
+        for job in list(self._jobs):
+            if reason is not None:
                 job.finish(Refused(reason))
-            if delay is None:
-                log.error("warm-up failed: %s; given up, restart the server", reason)
-                return False
-            log.warning("warm-up failed: %s; again in %g s", reason, delay)
-            with self._changed:
-                if self._changed.wait_for(lambda: self._closed, delay):
-                    return False
-        return False
+            elif time.monotonic() >= job.deadline:
+                job.finish(Refused("it took too long: send shorter text, or try again later"))
+            if job.finished:
+                self._jobs.remove(job)
 
-    def _try_warm_up(self) -> str | None:
-        """None when it spoke audibly, else why not."""
+    def _shares(self, most: int) -> dict[Job, int]:
+        """The jobs of the next round, and how many sentences of each; `most` in all.
+
+        Jobs take turns. Every other round begins with those that nobody has heard yet, so that new
+        clients are quick to hear something and old ones still go on. While somebody waits for the
+        first sound, each job gets one sentence, because a longer round would delay it. Whoever
+        listens gets at most as many sentences at once as were spoken before, so that the next audio
+        is there before the last has been played.
+        """
+        jobs = list(self._jobs)
+        self._newcomers_first = not self._newcomers_first
+        if self._newcomers_first:
+            jobs.sort(key=lambda job: job.spoken > 0)
+        shares = dict.fromkeys(jobs[:most], 1)
+        for job in shares:
+            self._jobs.remove(job)
+            self._jobs.append(job)
+        if any(job.order.streamed and job.spoken == 0 for job in shares):
+            return shares
+        room = most - len(shares)
+        wants = {job: len(job.left(job.spoken if job.order.streamed else most)) for job in shares}
+        while room and (hungry := [job for job in shares if shares[job] < wants[job]]):
+            for job in hungry[:room]:
+                shares[job] += 1
+                room -= 1
+        return shares
+
+    def _speak(self, link: Link, shares: dict[Job, int]) -> None:
+        """Speaks one round. Raises EngineError and GivenUp."""
         from services.tts import audio
 
-        try:
-            self._prepare()
-            self._engine.load()
-            if self._engine.sample_rate != SAMPLE_RATE:
-                return f"the engine speaks at {self._engine.sample_rate} Hz, not {SAMPLE_RATE}"
-            samples = self._synthesise(
-                Utterance(WARM_UP_SENTENCE, DEFAULT_VOICE, 1.0), give_up=lambda: self._closed
+        turn = [(job, said) for job, count in shares.items() for said in job.left(count)]
+        names = [cache.key(link.fingerprint, said) for _, said in turn]
+        pieces = [self._phrases.get(name) if link.fingerprint else None for name in names]
+        missing = [at for at, piece in enumerate(pieces) if piece is None]
+        if missing:
+            if not self._chain.begin(link):
+                return
+            spoken = self._chain.synthesise(
+                link,
+                [turn[at][1] for at in missing],
+                give_up=lambda: all(job.finished for job in shares),
             )
-        except EngineError as error:
-            return str(error)
-        except Exception as error:
-            log.exception("warm-up failed in an unforeseen way")
-            return f"{type(error).__name__}: {error}"
-        heard = audio.audible_seconds(samples, SAMPLE_RATE)
-        if heard <= WARM_UP_SECONDS:
-            return f"the warm-up word was audible for {heard:.2f} s only"
+            for at, samples in zip(missing, spoken, strict=True):
+                heard = audio.trim(samples, SAMPLE_RATE).copy()
+                pieces[at] = heard
+                if link.fingerprint:
+                    self._phrases.put(names[at], heard)
+        for (job, _), piece in zip(turn, pieces, strict=True):
+            if piece is not None:
+                job.put(piece, link.engine.name)
+        self._note_ends(shares)
+
+    def _note_ends(self, jobs: Iterable[Job]) -> None:
         with self._changed:
-            self._last_success = time.time()
-        return None
+            for job in jobs:
+                if isinstance(outcome := job.outcome, Spoken):
+                    self._last_job_seconds = outcome.seconds
+                elif isinstance(outcome, Broken):
+                    self._chain.last_error = outcome.reason
+
+    def _break(self, link: Link, shares: dict[Job, int], reason: str) -> None:
+        """An engine failed: the next one speaks the same sentences, where there is one."""
+        if self._chain.best() is None:
+            for job in shares:
+                job.finish(Broken(reason))
+        else:
+            log.info("what %s left is spoken by the next engine", link.engine.name)
+
+    def _recall(self, job: Job) -> None:
+        """Gives a new job what was spoken before: the whole by one engine, or its beginning.
+
+        Only the engine that speaks now may leave a rest, because it will speak that.
+        """
+        sentences = job.left(len(job.order.sentences))
+        for link in self._chain.recallable():
+            names = [cache.key(link.fingerprint, said) for said in sentences]
+            whole = all(self._phrases.holds(name) for name in names)
+            if not whole and link is not self._chain.best():
+                continue
+            for name in names:
+                if (samples := self._phrases.get(name)) is None:
+                    break
+                job.put(samples, link.engine.name)
+            if job.spoken:
+                return
 
 
 def _why_not(now: Snapshot) -> str:

@@ -13,6 +13,8 @@ import pytest
 
 from services.tts import sockets
 from services.tts.app import create_app
+from services.tts.cache import PhraseCache
+from services.tts.chain import Chain
 from services.tts.server import Server
 from services.tts.worker import Worker
 from tests.tts.doubles import PATIENCE, FakeEngine, plain_text, until
@@ -20,6 +22,8 @@ from tests.tts.processes import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from services.tts.text import Spoken
 
 
 def _open_fds() -> set[int]:
@@ -72,20 +76,21 @@ def serve() -> Iterator[Callable[..., Harness]]:
             sentence_limit: float = 60.0,
             drain_timeout: float = PATIENCE,
             patience: float = PATIENCE,
-            warm_up_delays: tuple[float, ...] = (0.01, 0.01),
+            retry_pauses: tuple[float, ...] = (0.01,),
+            normalise: Callable[[str], Spoken] = plain_text,
         ) -> Harness:
             engine = engine or FakeEngine()
-            worker = Worker(
+            chain = Chain(
+                (),
                 engine,
-                queue=queue,
                 sentence_limit=sentence_limit,
                 prepare=lambda: None,
-                warm_up_delays=warm_up_delays,
-                patience=patience,
+                retry_pauses=retry_pauses,
             )
+            worker = Worker(chain, queue=queue, phrases=PhraseCache(), patience=patience)
             listening = sockets.bind("127.0.0.1", 0)
             url = sockets.url(listening[0])
-            server = Server(create_app(worker, normalise=plain_text), listening, waiting=queue + 1)
+            server = Server(create_app(worker, normalise=normalise), listening, waiting=queue + 1)
             cut_off: list[int] = []
 
             def run() -> None:

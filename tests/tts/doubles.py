@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.tts.chain import WARM_UP_SENTENCE
 from services.tts.engine import SAMPLE_RATE, EngineError
 from services.tts.text import Spoken
-from services.tts.worker import WARM_UP_SENTENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -86,8 +86,7 @@ def test_a_client_that_leaves_in_the_middle_stops_the_engine_after_its_sentence(
             + body
         )
         engine.wait_until_inside()
-    job = server.worker._running
-    assert job is not None
+    (job,) = server.worker._running
     until(lambda: job.finished, "the server noticed that the client left")
     engine.release()
     assert say(server.url, "інше").status_code == 200
@@ -109,7 +108,7 @@ def test_loading_is_503_with_the_words_that_clients_know(serve: Callable[..., Ha
 def test_a_failed_warm_up_is_an_error_in_health_and_503_in_tts(
     serve: Callable[..., Harness],
 ) -> None:
-    server = serve(FakeEngine(warm_up_failures=99), warm_up_delays=())
+    server = serve(FakeEngine(warm_up_failures=99), retry_pauses=(PATIENCE,))
     until(lambda: health(server.url)["status"] == "error", "health tells of the failure")
     state = health(server.url)
     assert state["tts_ready"] is False

@@ -30,8 +30,12 @@ def test_defaults() -> None:
         device="auto",
         engine="auto",
         queue=8,
-        sentence_limit=20.0,
+        sentence_limit=60.0,
         drain_timeout=8.0,
+        model_dir="models/ukrainian-tts",
+        exact=False,
+        cache_dir=None,
+        cache_bytes=256 * 1024 * 1024,
     )
 
 
@@ -201,9 +205,11 @@ def test_a_missing_engine_is_told_by_health_and_503(
     (tmp_path / "espeakng_loader.py").write_text("raise ImportError('not installed')\n")
     inherited = os.environ.get("PYTHONPATH")
     path = str(tmp_path) if inherited is None else f"{tmp_path}{os.pathsep}{inherited}"
-    process = launch("--port", "0", "--device", "gpu", environ={"PYTHONPATH": path})
+    process = launch(
+        "--port", "0", "--engine", "espeak", "--device", "gpu", environ={"PYTHONPATH": path}
+    )
     url = process.wait_for_line(r"listening on (http://[^\s,]+)").group(1)
-    process.wait_for_line("warm-up failed")
+    process.wait_for_line("eSpeak NG on cpu failed")
     state = health(url)
     assert (state["status"], state["tts_ready"], state["device"]) == ("error", False, "cpu")
     assert "pip install espeakng-loader" in str(state["reason"])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from services.tts.cache import PhraseCache
+from services.tts.chain import Chain
 from services.tts.engine import EngineError
 from services.tts.job import Broken, Cancelled, Job, Order, Outcome, Piece, Refused, Spoken
 from services.tts.worker import State, UnavailableError, Worker
@@ -25,16 +27,12 @@ def working(
     queue: int = 2,
     sentence_limit: float = 60.0,
     patience: float = PATIENCE,
-    delays: tuple[float, ...] = (0.01, 0.01),
+    pauses: tuple[float, ...] = (0.01,),
 ) -> Iterator[Worker]:
-    worker = Worker(
-        engine,
-        queue=queue,
-        sentence_limit=sentence_limit,
-        prepare=lambda: None,
-        warm_up_delays=delays,
-        patience=patience,
+    chain = Chain(
+        (), engine, sentence_limit=sentence_limit, prepare=lambda: None, retry_pauses=pauses
     )
+    worker = Worker(chain, queue=queue, phrases=PhraseCache(), patience=patience)
     worker.start()
     try:
         yield worker
@@ -110,7 +108,7 @@ def test_a_warm_up_that_cannot_be_heard_is_a_failure(samples: Samples) -> None:
         def _speak(self, sentence: str) -> Samples:
             return samples
 
-    with working(Mute(), delays=(PATIENCE,)) as worker:
+    with working(Mute(), pauses=(PATIENCE,)) as worker:
         state_is(worker, State.FAILED)
         assert "audible" in str(worker.snapshot().reason)
 
@@ -124,18 +122,19 @@ def test_a_failed_warm_up_is_tried_again() -> None:
         assert "told to fail" in str(worker.snapshot().last_error)
 
 
-def test_warm_ups_end_after_the_last_delay_and_the_reason_stays() -> None:
-    engine = FakeEngine(warm_up_failures=99)
-    with working(engine, delays=(0.001, 0.001)) as worker:
-        until(lambda: engine.warm_ups == 3, "three warm-ups were tried")
+def test_between_two_warm_ups_that_fail_the_reason_stands() -> None:
+    engine = FakeEngine(warm_up_failures=2)
+    with working(engine, pauses=(0.001, PATIENCE)) as worker:
+        until(lambda: engine.warm_ups == 2, "two warm-ups were tried")
         state_is(worker, State.FAILED)
         with pytest.raises(UnavailableError, match="told to fail"), worker.slot():
             pass
-    assert engine.warm_ups == 3
+        assert worker.snapshot().links[0].retry_in is not None
+    assert engine.warm_ups == 2
 
 
 def test_an_engine_at_another_rate_is_refused() -> None:
-    with working(FakeEngine(sample_rate=16_000), delays=()) as worker:
+    with working(FakeEngine(sample_rate=16_000), pauses=(PATIENCE,)) as worker:
         state_is(worker, State.FAILED)
         assert "16000 Hz" in str(worker.snapshot().reason)
 

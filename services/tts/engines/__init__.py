@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from services.tts.engine import Engine
 
-EngineName: TypeAlias = Literal["auto", "espeak"]
-ENGINES: Final[tuple[EngineName, ...]] = ("auto", "espeak")
+EngineName: TypeAlias = Literal["auto", "ukrainian", "espeak"]
+ENGINES: Final[tuple[EngineName, ...]] = ("auto", "ukrainian", "espeak")
 
 
-def create(name: EngineName, *, device: str, sentence_limit: float) -> Engine:
-    """An engine that is not loaded yet.
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Engines that are not loaded yet: the preferred ones in order, and the stand-in."""
 
-    `auto` is eSpeak NG, the only one there is. `device` is `auto`, `cpu`, `mps` or `cuda`;
-    `sentence_limit` bounds one sentence's synthesis, in seconds.
+    preferred: tuple[Engine, ...]
+    stand_in: Engine | None
+
+
+def create(
+    name: EngineName, *, device: str, model_dir: str, sentence_limit: float, exact: bool
+) -> Engines:
+    """The engines that `name` stands for.
+
+    `auto`: the neural voice on `device`, then on the CPU, and eSpeak NG while neither speaks;
+    `ukrainian`: the same without eSpeak NG; `espeak`: that alone. `device` is `auto`, `cpu`, `mps`
+    or `cuda`; `model_dir` has the files of the neural voice; `sentence_limit` bounds one sentence's
+    synthesis, in seconds; `exact` trades no precision for speed.
     """
     from services.tts.engines.espeak import Espeak
 
-    del name
-    return Espeak(device=device, sentence_limit=sentence_limit)
+    stand_in = None
+    if name != "ukrainian":
+        stand_in = Espeak(device=device, sentence_limit=sentence_limit)
+    if name == "espeak":
+        return Engines((), stand_in)
+    package = importlib.import_module("services.tts.engines.ukrainian")
+    if not hasattr(package, "Ukrainian"):
+        return Engines((), stand_in or Espeak(device=device))
+    devices = (device,) if device == "cpu" else (device, "cpu")
+    return Engines(
+        tuple(
+            _ukrainian(device=one, model_dir=model_dir, sentence_limit=sentence_limit, exact=exact)
+            for one in devices
+        ),
+        stand_in,
+    )
+
+
+def _ukrainian(**options: object) -> Engine:
+    package = importlib.import_module("services.tts.engines.ukrainian")
+    engine: Engine = package.Ukrainian(**options)
+    return engine

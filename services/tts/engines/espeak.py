@@ -38,8 +38,6 @@ _BASE_RATE: Final = 175
 _MIN_NATIVE_SPEED: Final = 0.65
 _MAX_NATIVE_SPEED: Final = 2.5
 
-_REVISION: Final = 1  # goes up with every change here that is heard: it names cached phrases
-
 _VOWEL_LETTERS: Final = "аеєиіїоуюя"
 _LETTERS: Final = "абвгґдеєжзиіїйклмнопрстуфхцчшщьюя"
 _VOWEL_PHONEME: Final = re.compile(r"[aEeIiouy@]")
@@ -77,6 +75,7 @@ class Espeak:
     device: str = "cpu"
     sample_rate: int = SAMPLE_RATE
     batch: int = 1
+    fingerprint: str = ""  # a sentence takes it a few milliseconds
 
     def __init__(self, *, device: str = "auto", sentence_limit: float = 20.0) -> None:
         """`device` is what was asked for; `sentence_limit` bounds one sentence in seconds."""
@@ -91,11 +90,6 @@ class Espeak:
         self._given_up = False
         # ctypes frees a callback that nobody holds, and the library would then call freed memory.
         self._callback = _SynthCallback(self._receive)
-
-    @property
-    def fingerprint(self) -> str:
-        """The library's version and this file's own part in the sound."""
-        return "" if self._library is None else f"espeak {self._library.version} {_REVISION}"
 
     def load(self) -> None:
         """Opens the library and its Ukrainian data; about 5 ms."""
@@ -164,7 +158,6 @@ class _Library:
     """The loaded library and the voice that is selected in it, which is its state and not ours."""
 
     calls: ctypes.CDLL
-    version: str
     voice: str | None = None
 
 
@@ -205,8 +198,7 @@ def _open() -> _Library:
         )
     if rate != SAMPLE_RATE:
         raise EngineError(f"eSpeak NG speaks at {rate} Hz, {SAMPLE_RATE} Hz are promised")
-    version: bytes | None = library.espeak_Info(None)
-    return _Library(library, (version or b"?").decode("ascii", "replace"))
+    return _Library(library)
 
 
 def _select(library: _Library, voice: str) -> None:
@@ -231,8 +223,6 @@ def _declare(library: ctypes.CDLL) -> None:
         ctypes.c_char_p,
         ctypes.c_int,
     ]
-    library.espeak_Info.argtypes = [ctypes.c_void_p]
-    library.espeak_Info.restype = ctypes.c_char_p
     library.espeak_SetSynthCallback.argtypes = [_SynthCallback]
     library.espeak_SetSynthCallback.restype = None
     library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
