@@ -1,0 +1,143 @@
+"""The model of ukrainian-tts: characters and a speaker in, samples out.
+
+Built straight from espnet's `JointText2Wav`: `Text2Speech` does no more for this model, and imports
+every task that espnet has, which takes ten seconds and asks the network. Parameters are never
+initialised (the modules are made on the meta device and given the file's tensors), the
+discriminator is left out, and weight norm is folded, so that `aten::_weight_norm_interface`, which
+Apple's GPUs lack, is never asked for.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from services.tts.engine import EngineError
+from services.tts.engines.ukrainian.decoder import Decoder, Passage, takes_half
+from services.tts.engines.ukrainian.vocoder import Sound, Vocoder, takes_bfloat16
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from services.tts.engine import Samples
+
+FRAMES_PER_TOKEN: Final = 10
+"""Where a sentence is ended whose stop token does not fire, as in stock; speech has about 6."""
+
+_PREFIX: Final = "tts.generator."
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What the model speaks at once."""
+
+    tokens: tuple[int, ...]
+    """Indices into the token list, without the end-of-sentence token; at least one."""
+    speaker: npt.NDArray[np.float32]
+    """The x-vector of a voice, shape (values,)."""
+    seed: int
+    """Of the dropout: the same line with the same seed gives the same samples."""
+
+
+class Model:
+    """Encoder, decoder and vocoder on one device; one synthesis at a time."""
+
+    def __init__(
+        self, generator: torch.nn.ModuleDict, device: torch.device, *, exact: bool
+    ) -> None:
+        """Takes a folded generator over and moves it; `exact` keeps every weight in 32 bits."""
+        generator = generator.to(device)
+        on_cpu = device.type == "cpu"
+        if on_cpu:
+            # Threads of our own work on sentences and pieces; see `vocoder`.
+            torch.set_num_threads(1)
+        # espnet is untyped: what is read off its modules is as `torch.nn.Module` knows it, or Any.
+        text2mel: Any = generator["text2mel"]
+        vocoder: Any = generator["vocoder"]
+        self._device = device
+        self._end = int(text2mel.eos)
+        self._text2mel = text2mel
+        self._postnet = text2mel.dec.postnet
+        self._half = on_cpu and not exact and takes_half()
+        self._bfloat16 = on_cpu and not exact and takes_bfloat16()
+        with torch.inference_mode():
+            self._decoder = Decoder(text2mel.dec, half=self._half)
+        self._vocoder = Vocoder(vocoder, hop=int(vocoder.upsample_factor), bfloat16=self._bfloat16)
+
+    @property
+    def precision(self) -> str:
+        """What weights are kept in, such as `float16+bfloat16`: the decoder's and the vocoder's."""
+        decoder = "float16" if self._half else "float32"
+        return f"{decoder}+{'bfloat16' if self._bfloat16 else 'float32'}"
+
+    def close(self) -> None:
+        """Ends its threads."""
+        self._vocoder.close()
+
+    def synthesise(self, lines: Sequence[Line], *, give_up: Callable[[], bool]) -> list[Samples]:
+        """Speaks the lines side by side. Raises GivenUp, or what torch raises."""
+        sounds: dict[int, Sound] = {}
+
+        def finished(index: int, mel: torch.Tensor) -> None:
+            # Its samples are made while the others are still decoded.
+            sounds[index] = self._vocoder.start(lambda: self._refined(mel), give_up)
+
+        with torch.inference_mode():
+            passages = [self._passage(line) for line in lines]
+            self._decoder.decode(passages, give_up=give_up, finished=finished)
+        return [sounds[index].samples() for index in range(len(lines))]
+
+    def _passage(self, line: Line) -> Passage:
+        tokens = torch.tensor([*line.tokens, self._end], device=self._device)
+        # One at a time: convolutions over padding would change the ends of shorter lines.
+        memory = self._text2mel.enc.inference(tokens)
+        speaker = torch.from_numpy(line.speaker).to(memory)
+        memory = self._text2mel._integrate_with_spk_embed(memory[None], speaker[None])[0]
+        return Passage(
+            memory=memory,
+            most_frames=FRAMES_PER_TOKEN * len(tokens),
+            dropout=torch.Generator().manual_seed(line.seed),
+        )
+
+    def _refined(self, mel: torch.Tensor) -> torch.Tensor:
+        if self._postnet is None:
+            return mel
+        refined: torch.Tensor = mel + self._postnet(mel.T[None])[0].T
+        return refined
+
+
+def build(weights: Path, conf: Mapping[str, Any], *, idim: int, odim: int) -> torch.nn.ModuleDict:
+    """The generator with the weights of `model.pth`, folded, on the CPU.
+
+    `conf` is `tts_conf` of the model's `config.yaml`; `idim` is the length of its token list and
+    `odim` the number of mels. Raises EngineError when file and configuration do not belong
+    together.
+    """
+    with warnings.catch_warnings():
+        # espnet and its libraries warn of their own deprecations, which nobody here can mend.
+        warnings.simplefilter("ignore")
+        from espnet2.gan_tts.joint.joint_text2wav import JointText2Wav
+
+        with torch.device("meta"):
+            generator: torch.nn.ModuleDict = JointText2Wav(idim=idim, odim=odim, **conf).generator
+    loaded = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
+    state = {
+        name.removeprefix(_PREFIX): tensor
+        for name, tensor in loaded.items()
+        if name.startswith(_PREFIX)
+    }
+    try:
+        generator.load_state_dict(state, strict=True, assign=True)
+    except RuntimeError as error:
+        raise EngineError(f"model.pth and config.yaml are not of one model: {error}") from error
+    generator.eval().requires_grad_(False)
+    vocoder: Any = generator["vocoder"]
+    vocoder.remove_weight_norm()
+    return generator
