@@ -26,6 +26,10 @@ API_VERSION: Final = "1.0.0"
 """Version of the contract, not of the program."""
 
 
+_SPEAKABLE: Final = r"[^\s\u0000-\u001f\u007f-\u009f\ufeff]"
+"""Something that is neither blank nor a control character: all that a pattern can say of it."""
+
+
 def document() -> _Json:
     """The document, made anew."""
     return {
@@ -133,14 +137,7 @@ def _speech() -> _Json:
                 "headers": _SPEECH_HEADERS,
                 "content": {
                     **{kind: {"schema": _binary(text)} for kind, text in content.items()},
-                    "text/event-stream": {
-                        "schema": {
-                            "type": "string",
-                            "description": "Each event is one `data:` line of JSON: "
-                            "SpeechAudioDelta…, then SpeechAudioDone, or OpenAIError with the "
-                            "type `error`.",
-                        }
-                    },
+                    "text/event-stream": {"schema": _ref("SpeechEvent")},
                 },
             },
             **_errors("OpenAIError", "400", "403", "404", "413", "500", "503"),
@@ -230,7 +227,13 @@ _METRICS: Final[_Json] = {
 
 def _schemas() -> _Json:
     speed = {"type": ["number", "null"], "minimum": MIN_SPEED, "maximum": MAX_SPEED, "default": 1.0}
-    text = {"type": "string", "minLength": 1, "maxLength": speech_request.MAX_CHARACTERS}
+    text = {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": speech_request.MAX_CHARACTERS,
+        "pattern": _SPEAKABLE,
+        "description": "Needs something that can be spoken. Below speed 1 the limit falls with it.",
+    }
     stamp = {"type": "number", "description": "Unix seconds."}
     voice = {"enum": list(VOICES)}
     flag = {"type": ["boolean", "null"]}
@@ -301,6 +304,12 @@ def _health(stamp: _Json) -> _Json:
 
 def _openai_schemas(text: _Json, speed: _Json) -> _Json:
     voice_names = [*VOICES, *VOICE_ALIASES]
+    failure = _object(
+        message={"type": "string"},
+        type={"enum": ["invalid_request_error", "server_error"]},
+        param={"type": ["string", "null"]},
+        code={"type": ["string", "null"]},
+    )
     model = _object(
         id={"type": "string"},
         object={"const": "model"},
@@ -332,6 +341,24 @@ def _openai_schemas(text: _Json, speed: _Json) -> _Json:
                 "instructions": {"description": "Ignored."},
             },
         },
+        "SpeechEvent": {
+            "type": "object",
+            "required": ["data"],
+            "description": "One event of the stream: deltas, then done or an error.",
+            "properties": {
+                "data": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": {
+                        "oneOf": [
+                            _ref("SpeechAudioDelta"),
+                            _ref("SpeechAudioDone"),
+                            _ref("SpeechError"),
+                        ]
+                    },
+                },
+            },
+        },
         "SpeechAudioDelta": _object(
             type={"const": "speech.audio.delta"},
             audio={"type": "string", "contentEncoding": "base64"},
@@ -344,18 +371,8 @@ def _openai_schemas(text: _Json, speed: _Json) -> _Json:
                 total_tokens={"type": "integer"},
             ),
         ),
-        "OpenAIError": {
-            "type": "object",
-            "required": ["error"],
-            "properties": {
-                "error": _object(
-                    message={"type": "string"},
-                    type={"enum": ["invalid_request_error", "server_error"]},
-                    param={"type": ["string", "null"]},
-                    code={"type": ["string", "null"]},
-                )
-            },
-        },
+        "SpeechError": _object(type={"const": "error"}, error=failure),
+        "OpenAIError": _object(error=failure),
         "Model": model,
         "ModelList": _object(
             object={"const": "list"}, data={"type": "array", "items": _ref("Model")}

@@ -54,11 +54,11 @@ def blueprint(delivery: Delivery, metrics: Metrics) -> Blueprint:
     def models() -> Response:
         return jsonify(object="list", data=[_model(MODEL)])
 
-    @routes.get("/v1/models/<name>")
-    def model(name: str) -> Response:
-        if not is_model(name):
-            raise FailureError(no_such_model(name))
-        return jsonify(_model(name))
+    @routes.get("/v1/models/<model>")
+    def retrieve_model(model: str) -> Response:
+        if not is_model(model):
+            raise FailureError(no_such_model(model))
+        return jsonify(_model(model))
 
     @routes.get("/v1/audio/voices")
     def voices() -> Response:
