@@ -188,7 +188,7 @@ class Worker:
     def snapshot(self) -> Snapshot:
         """The state now. A hang is found here: the thread that hangs cannot tell of it."""
         with self._changed:
-            busy = any(not job.finished for job in self._running)
+            busy = bool(self._running)
             reason = self._chain.hung() or self._chain.why_silent()
             if self._closed:
                 state = State.DRAINING

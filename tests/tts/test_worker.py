@@ -15,9 +15,9 @@ from services.tts.worker import State, UnavailableError, Worker
 from tests.tts.doubles import PATIENCE, FakeEngine, tone, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from services.tts.engine import Samples
+    from services.tts.engine import Samples, Utterance
 
 
 @contextmanager
@@ -105,8 +105,10 @@ def test_a_job_is_refused_when_loading_outlasts_its_patience() -> None:
 )
 def test_a_warm_up_that_cannot_be_heard_is_a_failure(samples: Samples) -> None:
     class Mute(FakeEngine):
-        def _speak(self, sentence: str) -> Samples:
-            return samples
+        def synthesise(
+            self, batch: Sequence[Utterance], *, give_up: Callable[[], bool]
+        ) -> list[Samples]:
+            return [samples]
 
     with working(Mute(), pauses=(PATIENCE,)) as worker:
         state_is(worker, State.FAILED)
@@ -186,16 +188,18 @@ def test_a_job_cancelled_while_it_waits_never_reaches_the_engine() -> None:
     assert engine.spoken == ["раз", "три"]
 
 
-def test_a_running_job_that_is_cancelled_stops_after_its_sentence() -> None:
+def test_a_running_job_that_is_cancelled_stops_within_its_sentence() -> None:
     engine = FakeEngine()
     engine.hold()
     with working(engine) as worker:
         job = submit(worker, "раз", "два", "три")
         engine.wait_until_inside()
         job.cancel()
+        until(lambda: not worker.snapshot().busy, "the engine was left")
+        until(lambda: worker.snapshot().queued == 0, "the job is gone")
         engine.release()
         assert isinstance(outcome_of(submit(worker, "інше")), Spoken)
-    assert engine.spoken == ["раз", "інше"]
+    assert engine.spoken == ["інше"]
     assert isinstance(job.outcome, Cancelled)
 
 
@@ -259,7 +263,7 @@ def test_silence_for_a_whole_text_is_a_failure_not_a_success() -> None:
 
 
 def test_a_hang_is_noticed_while_its_thread_is_stuck_and_survived_when_it_ends() -> None:
-    engine = FakeEngine()
+    engine = FakeEngine(deaf=True)
     engine.hold()
     with working(engine, sentence_limit=0.01) as worker:
         running = submit(worker, "раз")
@@ -276,8 +280,8 @@ def test_a_hang_is_noticed_while_its_thread_is_stuck_and_survived_when_it_ends()
         state_is(worker, State.READY)
 
 
-def test_close_refuses_what_waits_and_leaves_what_is_in_work_after_its_sentence() -> None:
-    engine = FakeEngine()
+def test_close_refuses_what_waits_and_what_is_in_work() -> None:
+    engine = FakeEngine(deaf=True)
     engine.hold()
     with working(engine) as worker:
         running = submit(worker, "раз", "два")
@@ -289,6 +293,17 @@ def test_close_refuses_what_waits_and_leaves_what_is_in_work_after_its_sentence(
         with pytest.raises(UnavailableError, match="stopping"), worker.slot():
             pass
     assert engine.spoken == ["раз"]
+
+
+def test_close_does_not_wait_for_the_end_of_a_sentence() -> None:
+    engine = FakeEngine()
+    engine.hold()
+    with working(engine) as worker:
+        running = submit(worker, "раз", "два")
+        engine.wait_until_inside()
+        assert worker.close(timeout=PATIENCE)
+    assert isinstance(running.outcome, Refused)
+    assert engine.spoken == []
 
 
 def test_an_order_without_sentences_is_a_mistake_of_the_caller() -> None:
