@@ -26,7 +26,8 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Invocation:
     found = vars(_parser(argv).parse_args(argv))
     if found.get("run") is None:
         raise CommandError(ExitStatus.USAGE, "no command given", "see them all: atlasctl --help")
-    found["services"] = tuple(dict.fromkeys(found.get("services", ())))
+    for names in ("services", "models"):
+        found[names] = tuple(dict.fromkeys(found.get(names, ())))
     found["paint"] = paint_for(sys.stdout, found["color"], environ)
     return Invocation(**found)
 

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 
 from supervisor.cli import options
-from supervisor.cli.invocation import DOWN_TIMEOUT, SHELLS, UP_TIMEOUT, UPGRADE_TIMEOUT
+from supervisor.cli.invocation import (
+    DOWN_TIMEOUT,
+    MODEL_ACTIONS,
+    SHELLS,
+    UP_TIMEOUT,
+    UPGRADE_TIMEOUT,
+)
 from supervisor.cli.options import Option
 
 
@@ -29,9 +35,16 @@ class Command:
         return options.file in self.options
 
     @property
+    def takes_models(self) -> bool:
+        """Tell whether names of models follow its first argument."""
+        return options.models in self.options
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """Return the words of which its argument is one; empty if it is something else."""
-        return SHELLS if options.shell in self.options else ()
+        if options.shell in self.options:
+            return SHELLS
+        return MODEL_ACTIONS if self.takes_models else ()
 
 
 COMMANDS = (
@@ -146,6 +159,17 @@ COMMANDS = (
         (options.follow, options.json, options.lines("entries (default 50)"), options.services),
     ),
     Command(
+        "models",
+        "models:models",
+        "fetch and check the files of models",
+        "fetch: bring the files of models where they belong. What is there and right stays; a copy "
+        "that is found elsewhere on this machine is linked; the rest is downloaded, and goes on "
+        "where an earlier fetch ended. What came first is recorded in models.lock beside the YAML, "
+        "and another file of the same name is refused ever after. verify: compare every file with "
+        "what was recorded. list: show them. All three need no supervisor and change no service.",
+        (options.json, options.accept_changed, options.models),
+    ),
+    Command(
         "validate",
         "configuration:validate",
         "check the configuration",
@@ -177,4 +201,5 @@ COMMANDS = (
     ),
     Command("version", "configuration:version", "print the version", "Print the version."),
     Command("_services", "status:service_names", "", "", hidden=True),
+    Command("_models", "models:model_names", "", "", hidden=True),
 )

@@ -1,7 +1,7 @@
 """Completions for bash, zsh and fish, made from the commands themselves, so that none is missing.
 
 Names of services are asked for at each completion: from the daemon, which takes a tenth of a
-second, or from the YAML where no daemon runs.
+second, or from the YAML where no daemon runs. Names of models are in the YAML alone.
 """
 
 from collections.abc import Callable
@@ -116,7 +116,7 @@ def _filled(template: str, shown: list[Command], case: Callable[[Command], str])
 
 def _bash_case(command: Command) -> str:
     options = " ".join(options_of(command))
-    values = _values(command, '$(atlasctl "${config[@]}" _services 2>/dev/null)')
+    values = _values(command, '$(atlasctl "${config[@]}" @NAMES@ 2>/dev/null)')
     lines = f'        {command.name}) if [[ $current == -* ]]; then words="{options}"'
     if command.takes_file:
         return (
@@ -131,7 +131,7 @@ def _zsh_case(command: Command) -> str:
     head = f"        {command.name}) if [[ $PREFIX == -* ]]; then compadd -- {options}"
     if command.takes_file:
         return f"{head}; else _files; fi ;;"
-    values = _values(command, '${(f)"$(atlasctl $config _services 2>/dev/null)"}')
+    values = _values(command, '${(f)"$(atlasctl $config @NAMES@ 2>/dev/null)"}')
     return f"{head}{f'; else compadd -- {values}' if values else ''}; fi ;;"
 
 
@@ -146,7 +146,7 @@ def _fish_lines(command: Command) -> str:
         for option in options_of(command)
         if option.startswith("--") and option not in ("--config", "--color")
     ]
-    if values := _values(command, "(atlasctl _services 2>/dev/null)"):
+    if values := _values(command, "(atlasctl @NAMES@ 2>/dev/null)"):
         lines.append(f"complete -c atlasctl {this} -a '{values}'")
     if command.takes_file:
         lines.append(f"complete -c atlasctl {this} -F")
@@ -154,8 +154,11 @@ def _fish_lines(command: Command) -> str:
 
 
 def _values(command: Command, names: str) -> str:
-    """Return what may stand where this command's arguments do; `names` asks for the services."""
-    return names if command.takes_services else " ".join(command.choices)
+    """Return what may stand where this command's arguments do; `names` asks atlasctl for names."""
+    if command.takes_services:
+        return names.replace("@NAMES@", "_services")
+    words = " ".join(command.choices)
+    return f"{words} {names.replace('@NAMES@', '_models')}" if command.takes_models else words
 
 
 def _quoted(text: str) -> str:

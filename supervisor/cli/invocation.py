@@ -15,6 +15,9 @@ DOWN_TIMEOUT = 60.0
 UPGRADE_TIMEOUT = 90.0
 """Seconds, of which the new code may take many to prove itself before anything is changed."""
 
+ModelAction = Literal["fetch", "verify", "list"]
+MODEL_ACTIONS: tuple[ModelAction, ...] = get_args(ModelAction)
+
 Shell = Literal["bash", "zsh", "fish"]
 SHELLS: tuple[Shell, ...] = get_args(Shell)
 
@@ -45,6 +48,9 @@ class Invocation:
     """Unix seconds."""
     file: str | None = None
     shell: Shell = "bash"
+    action: ModelAction = "list"
+    models: tuple[str, ...] = ()
+    accept_changed: bool = False
 
     def system(self) -> "System":
         """Find the system that this is about. Raises ConfigError."""

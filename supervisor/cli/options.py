@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Callable
 
-from supervisor.cli.invocation import SHELLS
+from supervisor.cli.invocation import MODEL_ACTIONS, SHELLS
 
 Option = Callable[[argparse.ArgumentParser], object]
 """Adds itself to the parser of a command."""
@@ -128,6 +128,23 @@ def file(parser: argparse.ArgumentParser) -> None:
 def shell(parser: argparse.ArgumentParser) -> None:
     """Take the name of a shell."""
     parser.add_argument("shell", choices=SHELLS)
+
+
+def models(parser: argparse.ArgumentParser) -> None:
+    """Take what to do with models, and any number of their names."""
+    parser.add_argument("action", choices=MODEL_ACTIONS, help="see above")
+    parser.add_argument("models", nargs="*", metavar="NAME", help="which ones; default: all")
+
+
+def accept_changed(parser: argparse.ArgumentParser) -> None:
+    """Take `--accept-changed`."""
+    parser.add_argument(
+        "--accept-changed",
+        dest="accept_changed",
+        action="store_true",
+        help="with fetch and a NAME: forget what was recorded of its files, fetch and record them "
+        "anew",
+    )
 
 
 # Values --------------------------------------------------------------------------------------

@@ -193,7 +193,7 @@ def chosen(services: Sequence[ServiceStatus], names: Sequence[str]) -> list[Serv
     return [s for s in services if s["name"] in names] if names else list(services)
 
 
-def check_names(names: Iterable[str], known: Sequence[str]) -> None:
+def check_names(names: Iterable[str], known: Sequence[str], what: str = "service") -> None:
     """Raise CommandError, with a suggestion, if a name is not among the known ones."""
     unknown = [name for name in dict.fromkeys(names) if name not in known]
     if not unknown:
@@ -204,5 +204,5 @@ def check_names(names: Iterable[str], known: Sequence[str]) -> None:
     else:
         hint = f"there are: {', '.join(known[:20]) or 'none'}{' …' if len(known) > 20 else ''}"
     raise CommandError(
-        ExitStatus.USAGE, f"no service is called {', '.join(map(repr, unknown))}", hint
+        ExitStatus.USAGE, f"no {what} is called {', '.join(map(repr, unknown))}", hint
     )
