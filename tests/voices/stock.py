@@ -66,7 +66,7 @@ class _StandIn(ModuleType):
 
 def load(directory: Path) -> Any:
     """A `ukrainian_tts.TTS` on the CPU; call it with `directory` as the working directory."""
-    sys.meta_path.insert(0, _StandIns())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _StandIns())
     from ukrainian_tts.tts import TTS
 
     return TTS(cache_folder=str(directory))
