@@ -47,6 +47,7 @@ def service_status(
         "restarts": unit.restarts,
         "ports": list(spec.all_ports()),
         "probe": probe_status(unit, now),
+        "notice": unit.notice(),
         "cpu": alive.cpu if unit.pid() is not None else None,
         "memory": alive.memory if unit.pid() is not None else None,
         "processes": alive.processes,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from supervisor.cli import wording
-from supervisor.cli.services import state_color
+from supervisor.cli.services import notice_of, state_color
 from supervisor.cli.terminal import Paint, printable
 from supervisor.control.messages import ServiceStatus
 from supervisor.core.effects import Topic
@@ -24,6 +24,7 @@ _SETTLED = (
     Topic.STARTED,
     Topic.ADOPTED,
     Topic.READY,
+    Topic.NOTICE,
     Topic.STOPPED,
     Topic.COMPLETED,
     Topic.GAVE_UP,
@@ -63,6 +64,7 @@ _STATE_AFTER = {
     Topic.READY: "healthy",
     Topic.UNREADY: "unready",
     Topic.PROBE_FAILED: "healthy",
+    Topic.NOTICE: "healthy",
     Topic.STOPPING: "stopping",
     Topic.KILLED: "stopping",
     Topic.EXITED: "ended",
@@ -143,7 +145,10 @@ def _present(name: str, status: ServiceStatus, now: float) -> str:
     when = wording.clock(now - status["since"], now)
     since = f"since {when} ({wording.age(status['since'])})"
     reason = printable(status["reason"])
+    notice = notice_of(status)
     match status["state"]:
+        case "healthy" | "running" if notice:
+            return f"{name} is {status['state']} {since}, but not as asked: {_sentence(notice)}"
         case "healthy" | "running" | "completed":
             text = f"{name} is {status['state']} {since}"
             return f"{text}." if status["state"] != "completed" else f"{text}: {reason}."
@@ -156,6 +161,10 @@ def _present(name: str, status: ServiceStatus, now: float) -> str:
             )
         case state:
             return f"{name} is {state} {since}: {reason}."
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _restarts(episode: Episode, now: float) -> list[str]:
@@ -205,9 +214,13 @@ def _line(entry: Entry, before: Sequence[Entry], now: float, paint: Paint) -> st
         words = f"healthy: {words}"
     elif entry.topic == Topic.UNREADY:
         words = f"not ready: {words}"
+    elif entry.topic == Topic.NOTICE:
+        words = f"notice: {words}"
     color = state_color(_STATE_AFTER[Topic(entry.topic)]) if _known(entry) else "dim"
     if entry.topic in _BAD:
         color = "red"
+    elif entry.topic == Topic.NOTICE:
+        color = "yellow"
     plain = asked or entry.topic in (Topic.ASKED, Topic.STARTED, Topic.BLOCKED)
     stamp = paint(wording.clock(entry.at, now), "dim")
     return f"{stamp}  {words if plain else paint(words, color)}"

@@ -9,6 +9,7 @@ from supervisor.cli.services import (
     Reached,
     Underway,
     addresses,
+    notice_of,
     second_run,
     state_color,
 )
@@ -52,11 +53,12 @@ def arrival_line(
     name = printable(service["name"])
     state = paint(service["state"], state_color(service["state"]))
     pid = f" (pid {service['pid']})" if service["pid"] is not None else ""
+    notice = f"; notice: {text}" if (text := notice_of(service)) else ""
     match progress:
         case Reached() if already:
-            return f"{name}: already {state}{pid}"
+            return f"{name}: already {state}{pid}{notice}"
         case Reached():
-            return f"{name}: {state} after {wording.duration(elapsed)}{pid}"
+            return f"{name}: {state} after {wording.duration(elapsed)}{pid}{notice}"
         case Lost(why=why):
             return f"{name}: {state} after {wording.duration(elapsed)}: {printable(why)}"
         case Underway():

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from supervisor.cli.exits import CommandError, ExitStatus
+from supervisor.cli.terminal import printable
 from supervisor.control.messages import ServiceStatus
 
 GOOD = ("healthy", "running", "completed")
@@ -136,6 +137,12 @@ def progress_reload(
     if rolling:
         return progress_roll(service, fleet, first_run, before["pid"])
     return progress_up(service, fleet, first_run)
+
+
+def notice_of(service: ServiceStatus) -> str:
+    """Return in what a service works otherwise than asked, or nothing."""
+    # A daemon that is older than this command sends none.
+    return printable(service.get("notice") or "")
 
 
 def second_run(service: ServiceStatus) -> str:

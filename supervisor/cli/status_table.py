@@ -6,7 +6,7 @@ Pure: from the daemon's message to lines.
 from collections.abc import Sequence
 
 from supervisor.cli import wording
-from supervisor.cli.services import is_good, second_run, state_color
+from supervisor.cli.services import is_good, notice_of, second_run, state_color
 from supervisor.cli.terminal import Paint, columns, printable
 from supervisor.control.messages import DaemonStatus, FleetStatus, ProbeStatus, ServiceStatus
 
@@ -89,6 +89,8 @@ def _notes(service: ServiceStatus, paint: Paint) -> list[str]:
     elif service["probe"] is not None and service["probe"]["ok"] is not True:
         # One failure is no verdict yet, and worth knowing of.
         notes.append(f"note: {name}: {printable(service['probe']['detail'])}")
+    if notice := notice_of(service):
+        notes.append(f"{paint('notice:', 'yellow')} {name}: {notice}")
     if other := second_run(service):
         notes.append(f"note: {name}: {other}")
     if service["log_lost"]:

@@ -18,7 +18,7 @@ from supervisor.cli.episode import event_line, headline, last_episode, timeline
 from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.log_files import last_lines, log_path
-from supervisor.cli.services import check_names, is_good
+from supervisor.cli.services import check_names, is_good, notice_of
 from supervisor.cli.terminal import printable, warn
 from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
@@ -46,6 +46,7 @@ def why(call: Invocation) -> int:
             "service": name,
             "state": None if status is None else status["state"],
             "reason": None if status is None else status["reason"],
+            "notice": (notice_of(status) or None) if status is not None else None,
             "summary": sentence,
             "events": [asdict(entry) for entry in episode.entries],
         }

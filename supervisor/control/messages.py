@@ -43,6 +43,8 @@ class ServiceStatus(TypedDict):
     restarts: int
     ports: list[int]
     probe: ProbeStatus | None
+    notice: str | None
+    """In what a service that works does so otherwise than asked, and the remedy, in its words."""
     cpu: float | None
     """Percent of one core, over the time since the last look (or the life of the run)."""
     memory: int | None

@@ -33,6 +33,7 @@ class Changes(TypedDict, total=False):
     restarts: int
     ports: list[int]
     probe: ProbeStatus | None
+    notice: str | None
     cpu: float | None
     memory: int | None
     processes: int
@@ -78,6 +79,7 @@ def service(name: str, **changes: Unpack[Changes]) -> ServiceStatus:
             "latency": 0.0034,
             "age": 1.0,
         },
+        "notice": None,
         "cpu": 1.25,
         "memory": 222_298_112,
         "processes": 1,

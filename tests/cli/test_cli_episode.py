@@ -45,6 +45,17 @@ HANG = [
         4,
     ),
 ]
+NOTICES = [
+    (NOON - 90, "notice", "loading the neural voice; espeak speaks meanwhile", 4),
+    (NOON - 80, "notice", "it works as asked again", 4),
+    (
+        NOON - 61,
+        "notice",
+        "the neural voice failed on mps: aten::_weight_norm_interface is not implemented there; "
+        "fold weight norm, or set PYTORCH_ENABLE_MPS_FALLBACK=1; espeak speaks meanwhile \x1b[2J",
+        4,
+    ),
+]
 pytestmark = pytest.mark.usefixtures("kyiv_time")
 
 
@@ -91,6 +102,26 @@ def test_why_of_a_stop_that_was_asked(golden: Golden) -> None:
     ]
     status = down("tts", since=59.8, run=3)
     golden("why_stopped.txt", _story(journal("tts", *lines), status))
+
+
+def test_why_of_what_works_and_not_as_asked(golden: Golden) -> None:
+    status = service("tts", since=120.0, run=4, restarts=1, notice=NOTICES[-1][2])
+    golden("why_notice.txt", _story(journal("tts", *START, *CRASH, *NOTICES), status))
+
+
+def test_a_notice_ends_in_one_full_stop() -> None:
+    for notice in ("Fetch the model", "Fetch the model."):
+        told = headline(Episode("tts", ()), service("tts", notice=notice), NOON)
+        assert told.endswith("but not as asked: Fetch the model.")
+
+
+def test_what_comes_long_after_a_notice_is_another_story() -> None:
+    notice = (NOON - 3000, "notice", "on the CPU", 3)
+    entries = journal("tts", *START, notice, *CRASH)
+    assert last_episode("tts", entries).entries[0].topic == "exited"
+    again = (NOON - 50, "asked", "start asked: by a client", None)
+    entries = journal("tts", *START, (NOON - 60, "notice", "on the CPU", 3), again)
+    assert [e.topic for e in last_episode("tts", entries).entries] == ["asked"]
 
 
 def test_why_without_a_daemon(golden: Golden) -> None:

@@ -65,6 +65,10 @@ MIXED = [
     ),
     down("migrate", state="completed", goal="up", reason="exited with code 0"),
 ]
+NOTICE = (
+    "the neural voice failed on mps: aten::_weight_norm_interface is not implemented there; "
+    "fold weight norm, or set PYTORCH_ENABLE_MPS_FALLBACK=1; espeak speaks meanwhile \x1b[2J"
+)
 
 
 def test_status_of_one_healthy_service(golden: Golden) -> None:
@@ -73,6 +77,18 @@ def test_status_of_one_healthy_service(golden: Golden) -> None:
 
 def test_status_of_every_kind_of_trouble(golden: Golden) -> None:
     golden("status_mixed.txt", render_status(daemon(stopping=True), MIXED, PLAIN, CONFIG))
+
+
+def test_status_of_what_works_and_not_as_asked(golden: Golden) -> None:
+    noticing = [service("tts", notice=NOTICE), service("stt")]
+    golden("status_notice.txt", render_status(daemon(), noticing, PLAIN, CONFIG))
+    assert "\x1b[33mnotice:" in "\n".join(render_status(daemon(), noticing, Paint(on=True), CONFIG))
+
+
+def test_an_older_daemon_gives_no_notice(golden: Golden) -> None:
+    older = service("tts", ports=[3001], restarts=1, run=2)
+    del older["notice"]  # type: ignore[misc]
+    golden("status_healthy.txt", render_status(daemon(), [older], PLAIN, CONFIG))
 
 
 def test_status_in_colour(golden: Golden) -> None:
@@ -113,6 +129,8 @@ def test_progress_of_up(golden: Golden) -> None:
         "# on arrival",
         arrival_line(MIXED[0], Reached(), 0.94, PLAIN, already=False),
         arrival_line(MIXED[0], Reached(), 0.01, PLAIN, already=True),
+        arrival_line(service("tts", notice=NOTICE), Reached(), 0.94, PLAIN, already=False),
+        arrival_line(service("tts", notice=NOTICE), Reached(), 0.01, PLAIN, already=True),
         arrival_line(MIXED[7], Reached(), 12.2, PLAIN, already=False),
         arrival_line(MIXED[2], Lost(MIXED[2]["reason"]), 3.2, PLAIN, already=False),
         arrival_line(MIXED[1], Underway(), 120.04, PLAIN, already=False),
