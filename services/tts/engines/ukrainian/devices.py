@@ -92,13 +92,14 @@ def choose(
     make: Callable[[str], Voice],
     trial: Line,
     rate: int,
+    absence: Callable[[str], str | None] = absence,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Choice:
     """Makes the voice on the device that was asked for, or on the CPU.
 
     `asked` is `auto`, `cpu`, `mps` or `cuda`; `auto` is the faster of what is right. `make` builds
     the voice on a device. `trial` is TRIAL_SENTENCE for the model, `rate` its sample rate in Hz.
-    Raises what `make` and the voice raise on the CPU.
+    `absence` tells of each device why it is not there, `clock` counts seconds. Raises what `make` and the voice raise on the CPU.
     """
     # No machine has more than one of them.
     present = next((device for device in _ACCELERATORS if absence(device) is None), None)

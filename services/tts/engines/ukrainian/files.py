@@ -45,7 +45,7 @@ _SMALL_FILE_BYTES: Final = 4 << 20
 _MELS: Final = 80
 """espnet's default."""
 
-_FETCH: Final = "run `make neural`, which fetches it"
+_FETCH: Final = "run `./atlasctl models fetch`"
 _FETCH_AGAIN: Final = "remove it and run `./atlasctl models fetch`"
 
 
@@ -73,9 +73,11 @@ def read(directory: Path) -> VoiceFiles:
     Raises EngineError that names the file, what is wrong with it and what to do.
     """
     missing = [name for name in _EXPECTED if not (directory / name).is_file()]
+    if len(missing) == len(_EXPECTED):
+        raise _failure(f"there is no voice in {directory}", "run `make neural`, which fetches it")
     if missing:
         verb = "is" if len(missing) == 1 else "are"
-        raise _failure(f"{' and '.join(missing)} {verb} missing in {directory}", _FETCH)
+        raise _failure(f"{', '.join(missing)} {verb} missing in {directory}", _FETCH)
     for name, expected in _EXPECTED.items():
         _recognise(directory / name, expected)
     conf = _configuration(directory / CONFIG)

@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from services.tts.engine import EngineError
+from services.tts.engine import DEFAULT_VOICE, EngineError
+from services.tts.engines.ukrainian import files
+from services.tts.engines.ukrainian.model import Line, Model, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from services.tts.engines.ukrainian.model import Line, Model
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_WORD: Final = "слово"
 
 _COMPOSITES: Final = frozenset(
     {
@@ -47,6 +49,18 @@ class Audit:
     """Those that torch gives no MPS kernel."""
     in_float64: tuple[str, ...]
     """Those that took or gave float64, which MPS refuses."""
+
+
+def audit_voice(directory: Path) -> Audit:
+    """What speaking a word with the voice in `directory` asks torch for. Raises EngineError."""
+    found = files.read(directory)
+    generator = build(found.weights, found.conf, idim=len(found.tokens), odim=found.mels)
+    model = Model(generator, torch.device("cpu"), exact=True)
+    tokens = tuple(found.tokens.index(token) for token in _WORD)
+    try:
+        return audit_synthesis(model, Line(tokens, found.speakers[DEFAULT_VOICE], seed=0))
+    finally:
+        model.close()
 
 
 def audit_synthesis(model: Model, line: Line) -> Audit:
