@@ -18,15 +18,18 @@ from prometheus_client.registry import Collector
 
 from services.tts.delivery import ClientGoneError
 from services.tts.engine import SAMPLE_RATE
+from services.tts.link import LinkState
 from services.tts.worker import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from prometheus_client.metrics_core import Metric
 
+    from services.tts.cache import CacheStats
     from services.tts.delivery import Speech
     from services.tts.job import Piece
+    from services.tts.link import LinkStatus
     from services.tts.worker import Worker
 
 _METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST")
@@ -162,11 +165,37 @@ class _State(Collector):
             "Which engine speaks.",
             {"engine": now.engine, "device": now.device},
         )
+        yield _states(now.links)
+        yield from _cache(now.cache)
         yield GaugeMetricFamily(
             "tts_last_success_timestamp_seconds",
             "When an engine last spoke, in unix seconds; 0 for never.",
             now.last_success or 0.0,
         )
+
+
+def _states(links: Sequence[LinkStatus]) -> Metric:
+    family = GaugeMetricFamily(
+        "tts_engine_state",
+        "1 for the state that an engine is in, 0 for every other.",
+        labels=("engine", "device", "state"),
+    )
+    for link in links:
+        for state in LinkState:
+            family.add_metric((link.name, link.device, state), float(state is link.state))
+    return family
+
+
+def _cache(cache: CacheStats) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "tts_cache_hits", "Sentences that were found in the phrase cache.", cache.hits
+    )
+    yield CounterMetricFamily("tts_cache_misses", "Sentences that had to be spoken.", cache.misses)
+    yield GaugeMetricFamily("tts_cache_entries", "Sentences in memory.", cache.entries)
+    size = GaugeMetricFamily("tts_cache_bytes", "Size of the phrase cache.", labels=("place",))
+    size.add_metric(("memory",), cache.memory_bytes)
+    size.add_metric(("disk",), cache.disk_bytes)
+    yield size
 
 
 class _Process(Collector):

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 from services.tts import speech_request
 from services.tts.audio import EFFECTS
 from services.tts.engine import DEFAULT_VOICE, MAX_SPEED, MIN_SPEED, SAMPLE_RATE, VOICES
+from services.tts.link import LinkState
 from services.tts.speech_api.encoding import FORMATS, PCM_RATE
 from services.tts.speech_api.request import (
     MODEL,
@@ -276,30 +277,45 @@ def _schemas() -> _Json:
 
 
 def _health(stamp: _Json) -> _Json:
+    number = {"type": "number", "minimum": 0}
+    count = {"type": "integer", "minimum": 0}
+    text = {"type": "string"}
     optional_text = {"type": ["string", "null"]}
     optional_stamp = {**stamp, "type": ["number", "null"]}
-    return {
-        "type": "object",
-        "required": ["status", "tts_ready", "device", "timestamp", "state", "engine", "notice"],
-        "properties": {
-            "status": {"enum": ["ok", "error"]},
-            "tts_ready": {"type": "boolean"},
-            "device": {"type": "string"},
-            "timestamp": stamp,
-            "state": {"enum": [str(state) for state in State]},
-            "reason": optional_text,
-            "engine": {"type": "string"},
-            "pid": {"type": "integer"},
-            "device_reason": optional_text,
-            "notice": optional_text,
-            "queued": {"type": "integer", "minimum": 0},
-            "busy": {"type": "boolean"},
-            "busy_for": {"type": "number", "minimum": 0},
-            "last_success": optional_stamp,
-            "last_error": optional_text,
-            "uptime": {"type": "number", "minimum": 0},
+    link = _object(
+        name=text,
+        device=text,
+        state={"enum": [str(state) for state in LinkState]},
+        reason=optional_text,
+        last_success=optional_stamp,
+        last_error=optional_text,
+        retry_in={"type": ["number", "null"], "description": "Seconds until it is tried again."},
+    )
+    return _object(
+        status={"enum": ["ok", "error"]},
+        tts_ready={"type": "boolean"},
+        device=text,
+        timestamp=stamp,
+        state={"enum": [str(state) for state in State]},
+        reason=optional_text,
+        engine=text,
+        pid={"type": "integer"},
+        device_reason=optional_text,
+        notice={
+            **optional_text,
+            "description": "Why it speaks other than it was asked to, and the cure.",
         },
-    }
+        links={"type": "array", "items": link, "description": "The engines, the best first."},
+        cache=_object(
+            hits=count, misses=count, entries=count, memory_bytes=count, disk_bytes=count
+        ),
+        queued=count,
+        busy={"type": "boolean"},
+        busy_for=number,
+        last_success=optional_stamp,
+        last_error=optional_text,
+        uptime=number,
+    )
 
 
 def _openai_schemas(text: _Json, speed: _Json) -> _Json:

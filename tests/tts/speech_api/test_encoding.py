@@ -80,6 +80,15 @@ def test_bytes_come_out_before_the_next_sentence_goes_in(name: FormatName) -> No
 
 
 @pytest.mark.parametrize("name", encoding.FORMATS)
+def test_a_short_first_sentence_is_heard_before_the_next(name: FormatName) -> None:
+    chunks = encoding.stream([sentence(0.7, 200.0)] * 2, encoding.find(name), pause=PAUSE)
+    samples, rate = decoded(next(chunks), name)
+    chunks.close()
+    assert samples.size / rate > 0.3
+    assert float(np.abs(samples).max()) > 0.5
+
+
+@pytest.mark.parametrize("name", encoding.FORMATS)
 def test_silence_and_empty_sentences(name: FormatName) -> None:
     nothing = np.zeros(0, dtype=np.float32)
     silence = np.zeros(2205, dtype=np.float32)

@@ -11,7 +11,8 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from services.tts.engine import EngineError
+from services.tts.engine import SAMPLE_RATE, EngineError
+from services.tts.link import LinkState
 from tests.tts.doubles import PATIENCE, FakeEngine
 from tests.tts.processes import say
 
@@ -114,6 +115,20 @@ def test_the_state_is_that_of_the_moment(serve: Callable[..., Harness]) -> None:
     assert (number(now, "tts_busy"), number(now, "tts_queued")) == (0, 0)
     assert number(now, "tts_engine_info", engine="fake", device="cpu") == 1
     assert number(now, "tts_last_success_timestamp_seconds") > 1e9
+    for state in LinkState:
+        is_in = number(now, "tts_engine_state", engine="fake", device="cpu", state=state)
+        assert is_in == (state is LinkState.READY)
+
+
+def test_the_phrase_cache_is_counted(serve: Callable[..., Harness]) -> None:
+    url = serve().url
+    for _ in range(3):
+        say(url, "Слово. Інше.")
+    now = scrape(url)
+    assert (number(now, "tts_cache_hits_total"), number(now, "tts_cache_misses_total")) == (4, 2)
+    assert number(now, "tts_cache_entries") == 2
+    assert number(now, "tts_cache_bytes", place="memory") >= 2 * 4 * SAMPLE_RATE
+    assert number(now, "tts_cache_bytes", place="disk") == 0
 
 
 def test_the_process_is_described(serve: Callable[..., Harness]) -> None:
