@@ -342,6 +342,8 @@ def _openai_schemas(text: _Json, speed: _Json) -> _Json:
                 "model": {"enum": [MODEL, *MODEL_ALIASES, None], "default": MODEL},
                 "voice": {
                     "default": DEFAULT_VOICE,
+                    "description": "OpenAI's voices are spoken by ours: "
+                    + ", ".join(f"{name} by {ours}" for name, ours in VOICE_ALIASES.items()),
                     "oneOf": [
                         {"enum": [*voice_names, None]},
                         {

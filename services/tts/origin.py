@@ -40,7 +40,9 @@ def cors_headers(origin: str | None, asked: Mapping[str, str]) -> dict[str, str]
     headers["Access-Control-Expose-Headers"] = _EXPOSED
     if "Access-Control-Request-Method" in asked:
         headers["Access-Control-Allow-Methods"] = _METHODS
-        headers["Access-Control-Allow-Headers"] = _HEADERS
+        # Clients made for other servers add headers of their own, such as X-Stainless-Lang.
+        wanted = asked.get("Access-Control-Request-Headers")
+        headers["Access-Control-Allow-Headers"] = f"{_HEADERS}, {wanted}" if wanted else _HEADERS
         headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
     if asked.get("Access-Control-Request-Private-Network") == "true":
         headers["Access-Control-Allow-Private-Network"] = "true"
