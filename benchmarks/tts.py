@@ -8,23 +8,32 @@ import contextlib
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks import proc
 from benchmarks.figures import median
 from benchmarks.voices.comparison import Comparison, table, verdicts
-from benchmarks.voices.speakers import Heard, Ours, Speaker, SpeakerError, Stock
+from benchmarks.voices.speakers import (
+    CHECKOUT,
+    PATIENCE,
+    Heard,
+    Ours,
+    Speaker,
+    SpeakerError,
+    Stock,
+)
 from benchmarks.voices.texts import text
 
 CLIENTS: Final = 8
 CLIENT_CHARACTERS: Final = 60
-FRAMES_PER_TOKEN: Final = 5.0
+FRAMES_PER_TOKEN: Final = 5
 """A random model never ends by itself; real speech has about as many."""
 
 
@@ -45,6 +54,8 @@ class Outcome:
     """All that a run has found, in seconds and bytes, by what was measured and by voice."""
 
     samples: Comparison = field(default_factory=dict)
+    likeness: dict[str, Any] = field(default_factory=dict)
+    """What `benchmarks.voices.likeness` prints."""
     loads: list[tuple[str, float]] = field(default_factory=list)
 
     def record(self, key: str, voice: str, value: float) -> None:
@@ -71,13 +82,16 @@ def main(argv: Sequence[str]) -> int:
         try:
             _starts(outcome, plan, model)
             _speech(outcome, plan, model)
-        except SpeakerError as error:
+            _likeness(outcome, model)
+        except (SpeakerError, subprocess.SubprocessError) as error:
             failure = str(error)
     print(f"# Voices side by side\n\n{_machine()}\n")
     print(table(outcome.samples))
     print("\n".join(verdicts(outcome.samples)))
-    loads = ", ".join(f"{load:.1f} before {part}" for part, load in outcome.loads)
-    print(f"\nLoad of the machine (1 min): {loads}")
+    if outcome.likeness:
+        print(f"\n{_likeness_in_words(outcome.likeness)}")
+    loads = [load for _, load in outcome.loads]
+    print(f"\nLoad of the machine (1 min): {min(loads):.1f} to {max(loads):.1f}")
     if failure:
         print(f"FAILED: {failure}")
     if options.json:
@@ -124,6 +138,32 @@ def _speech(outcome: Outcome, plan: Plan, model: Path) -> None:
             outcome.record("rss", name, memory.rss)
 
 
+def _likeness(outcome: Outcome, model: Path) -> None:
+    _begin(outcome, "likeness")
+    sentences = [_pipeline(text(CLIENT_CHARACTERS, 2000 + number)) for number in range(2)]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.voices.likeness"),
+            *(str(model), str(FRAMES_PER_TOKEN), *sentences),
+        ],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    outcome.likeness = json.loads(done.stdout.splitlines()[-1])
+
+
+def _likeness_in_words(found: Mapping[str, Any]) -> str:
+    exact, default = max(found["exact"]), max(found["default"])
+    return (
+        "Mel distance to stock for the same random numbers, as many samples each: "
+        f"{default:.2g} dB by default ({found['precision']}), {exact:.2g} dB with --exact"
+    )
+
+
 def _turn(number: int) -> tuple[str, str]:
     """The voices, with the other one first each time."""
     return ("stock", "ours") if number % 2 == 0 else ("ours", "stock")
@@ -135,7 +175,7 @@ def _speaking(name: str, model: Path, plan: Plan) -> Iterator[Speaker]:
     if name == "stock":
         speaker = Stock(model, FRAMES_PER_TOKEN)
     else:
-        speaker = Ours(model, clients=CLIENTS, exact=plan.exact)
+        speaker = Ours(model, FRAMES_PER_TOKEN, clients=CLIENTS, exact=plan.exact)
     try:
         yield speaker
     finally:

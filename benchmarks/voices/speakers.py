@@ -144,8 +144,8 @@ class Stock:
 
     name = "stock"
 
-    def __init__(self, model: Path, frames: float) -> None:
-        """`model` is the directory of its files; `frames` is the length of a token."""
+    def __init__(self, model: Path, frames: int) -> None:
+        """`model` is the directory of its files; `frames` is the most that a token may have."""
         self._frames = frames
         self.process = Process(
             [sys.executable, "-m", "benchmarks.voices.stock"],
@@ -179,11 +179,12 @@ class Ours:
 
     name = "ours"
 
-    def __init__(self, model: Path, *, clients: int, exact: bool) -> None:
-        """`model` is the directory of its files; `clients` is how many will ask at once."""
+    def __init__(self, model: Path, frames: int, *, clients: int, exact: bool) -> None:
+        """`clients` is how many will ask at once; the others as for `Stock`."""
         self.process = Process(
             [
-                *(sys.executable, "-m", "services.tts", "--engine", "ukrainian"),
+                *(sys.executable, "-m", "benchmarks.voices.ours", str(frames)),
+                *("--engine", "ukrainian"),
                 *("--device", "cpu", "--model-dir", str(model), "--port", "0"),
                 *("--queue", str(clients), "--sentence-limit", str(PATIENCE)),
                 *(["--exact"] if exact else []),
@@ -198,7 +199,7 @@ class Ours:
         return _posted(self._url, text, time.perf_counter())
 
     def say_all(self, texts: Sequence[str]) -> list[Heard]:
-        """Speaks for as many connections at once."""
+        """Speaks for as many connections at once; in the order in which they were served."""
         found: list[Heard | SpeakerError] = []
         began = time.perf_counter()
 
