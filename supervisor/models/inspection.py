@@ -111,8 +111,9 @@ def _members(file: BinaryIO, size: int) -> tuple[list[str] | None, str]:
             # The list of members is at the end, and each begins with a mark of its own: a file that
             # lost a piece from its middle has the list, and the marks elsewhere.
             for entry in (entries[0], entries[-1]) if entries else ():
-                file.seek(entry.header_offset)
-                if file.read(4) != _ZIP or entry.header_offset + entry.compress_size > size:
+                at = entry.header_offset
+                file.seek(max(at, 0))
+                if at < 0 or file.read(4) != _ZIP or at + entry.compress_size > size:
                     return None, "is damaged: a part of it is missing"
             return [entry.filename for entry in entries], ""
     except (zipfile.BadZipFile, struct.error, EOFError, ValueError):

@@ -39,6 +39,7 @@ class _Session(requests.Session):
         if target is not None and urlsplit(resp.url).scheme == "https":
             absolute = urljoin(resp.url, target)
             if urlsplit(absolute).scheme != "https":
+                resp.close()
                 raise _DowngradeError(absolute, response=resp)
         return target
 
@@ -198,6 +199,8 @@ def _innermost(error: BaseException) -> str:
             return inner.verify_message
         if isinstance(inner, OSError) and inner.strerror and not inner.filename:
             return inner.strerror.lower()
+        if isinstance(inner, OSError) and len(inner.args) == 1 and isinstance(inner.args[0], str):
+            return inner.args[0]  # http.client's, of a tunnel that the proxy did not open
     return re.sub(r"<[^>]*>[:,]?\s*", "", str(error))[:200]
 
 
