@@ -228,8 +228,11 @@ class _Rows:
         """The rows that have ended, each with the frames since the last `keep` that count."""
         stops = torch.stack(self._stops[self._looked :], 1) >= 0.0
         fired = stops.any(2).cpu()
-        step = self._decoder._step
         ended: dict[int, int] = {}
+        if not (self.at_limit() or fired.any()):
+            self._looked = len(self._stops)
+            return ended
+        step = self._decoder._step
         for row, turns in enumerate(fired):
             if turns.any():
                 ended[row] = (self._looked + int(turns.int().argmax()) + 1) * step

@@ -69,7 +69,7 @@ class Model:
         self._bfloat16 = on_cpu and not exact and takes_bfloat16()
         with torch.inference_mode():
             self._decoder = Decoder(text2mel.dec, half=self._half)
-        self._vocoder = Vocoder(vocoder, hop=int(vocoder.upsample_factor), bfloat16=self._bfloat16)
+        self._vocoder = Vocoder(vocoder, bfloat16=self._bfloat16)
 
     @property
     def precision(self) -> str:
