@@ -99,7 +99,8 @@ def choose(
 
     `asked` is `auto`, `cpu`, `mps` or `cuda`; `auto` is the faster of what is right. `make` builds
     the voice on a device. `trial` is TRIAL_SENTENCE for the model, `rate` its sample rate in Hz.
-    `absence` tells of each device why it is not there, `clock` counts seconds. Raises what `make` and the voice raise on the CPU.
+    `absence` tells of a device why it is not there, `clock` counts seconds. Raises what `make` and
+    the voice raise on the CPU.
     """
     # No machine has more than one of them.
     present = next((device for device in _ACCELERATORS if absence(device) is None), None)
