@@ -32,6 +32,10 @@ WARM_UP_SECONDS: Final = 0.2
 _VOWELS: Final = frozenset("аеєиіїоуюя")
 
 
+class NobodySpeaksError(EngineError):
+    """An engine failed at a text, and no other was ready to step in."""
+
+
 class Chain:
     """The engines of a server; every method may be called from any thread.
 
@@ -187,7 +191,8 @@ class Chain:
     ) -> list[Samples]:
         """Speaks a batch with a link that `begin` took, and lets go of it.
 
-        Raises GivenUp, and EngineError when the link failed: then it is out of service.
+        Raises GivenUp, and EngineError when the link failed: then it is out of service, and the
+        next one that is ready may speak instead. Raises NobodySpeaksError when there is none.
         """
         try:
             try:
@@ -200,17 +205,27 @@ class Chain:
         except GivenUp:
             raise
         except Exception as error:
-            self._report(link, error)
-            raise EngineError(link.reason or "") from error
+            with self.changed:
+                # In one step: the loader would take a failed link in use for one that must wait,
+                # and load the next for nothing.
+                self._let_go(link)
+                self._report(link, error)
+                # Asked here and not later: the link itself may be ready again in a moment, and fail
+                # at the same text for ever.
+                kind = NobodySpeaksError if self.best() is None else EngineError
+                raise kind(link.reason or "") from error
         else:
             with self.changed:
                 link.last_success = time.time()
             return samples
         finally:
-            with self.changed:
-                link.in_use = False
-                link.since = None
-                self.changed.notify_all()
+            self._let_go(link)
+
+    def _let_go(self, link: Link) -> None:
+        with self.changed:
+            link.in_use = False
+            link.since = None
+            self.changed.notify_all()
 
     def _above(self) -> list[Link]:
         best = self.best()

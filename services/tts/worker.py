@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from services.tts import cache
+from services.tts.chain import NobodySpeaksError
 from services.tts.engine import SAMPLE_RATE, EngineError, GivenUp
 from services.tts.job import Broken, Job, Order, Refused, Spoken
 
@@ -251,8 +252,11 @@ class Worker:
                 self._speak(link, shares)
             except GivenUp:
                 pass  # nobody is left to hear it
-            except EngineError as error:
-                self._break(link, shares, str(error))
+            except NobodySpeaksError as error:
+                for job in shares:
+                    job.finish(Broken(str(error)))
+            except EngineError:
+                log.info("what %s left is spoken by the next engine", link.engine.name)
             with self._changed:
                 self._running = ()
 
@@ -340,14 +344,6 @@ class Worker:
                     self._last_job_seconds = outcome.seconds
                 elif isinstance(outcome, Broken):
                     self._chain.last_error = outcome.reason
-
-    def _break(self, link: Link, shares: dict[Job, int], reason: str) -> None:
-        """An engine failed: the next one speaks the same sentences, where there is one."""
-        if self._chain.best() is None:
-            for job in shares:
-                job.finish(Broken(reason))
-        else:
-            log.info("what %s left is spoken by the next engine", link.engine.name)
 
     def _recall(self, job: Job) -> None:
         """Gives a new job what was spoken before: the whole by one engine, or its beginning.

@@ -1,70 +1,21 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from services.tts.cache import PhraseCache
-from services.tts.chain import Chain
 from services.tts.engine import EngineError
-from services.tts.job import Broken, Cancelled, Job, Order, Outcome, Piece, Refused, Spoken
-from services.tts.worker import State, UnavailableError, Worker
+from services.tts.job import Broken, Cancelled, Refused, Spoken
+from services.tts.worker import State, UnavailableError
 from tests.tts.doubles import PATIENCE, FakeEngine, tone, until
+from tests.tts.workers import everything, order, outcome_of, state_is, submit, working
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from services.tts.engine import Samples, Utterance
-
-
-@contextmanager
-def working(
-    engine: FakeEngine,
-    *,
-    queue: int = 2,
-    sentence_limit: float = 60.0,
-    patience: float = PATIENCE,
-    pauses: tuple[float, ...] = (0.01,),
-) -> Iterator[Worker]:
-    chain = Chain(
-        (), engine, sentence_limit=sentence_limit, prepare=lambda: None, retry_pauses=pauses
-    )
-    worker = Worker(chain, queue=queue, phrases=PhraseCache(), patience=patience)
-    worker.start()
-    try:
-        yield worker
-    finally:
-        engine.release()
-        assert worker.close(timeout=PATIENCE)
-
-
-def order(*sentences: str, speed: float = 1.0) -> Order:
-    return Order(sentences, "dmytro", "none", speed)
-
-
-def submit(worker: Worker, *sentences: str, within: float = PATIENCE) -> Job:
-    with worker.slot():
-        return worker.submit(order(*sentences), within=within)
-
-
-def everything(job: Job) -> tuple[list[Piece], Outcome]:
-    """Takes the pieces and the outcome of a job."""
-    pieces = []
-    while isinstance(taken := job.take(PATIENCE), Piece):
-        pieces.append(taken)
-    assert taken is not None, "the job did not end"
-    return pieces, taken
-
-
-def outcome_of(job: Job) -> Outcome:
-    return everything(job)[1]
-
-
-def state_is(worker: Worker, state: State) -> None:
-    until(lambda: worker.snapshot().state is state, f"the worker is {state}")
 
 
 def test_it_is_ready_only_after_a_warm_up_that_spoke() -> None:
