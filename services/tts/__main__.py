@@ -55,6 +55,7 @@ class Settings:
     exact: bool
     cache_dir: str | None
     cache_bytes: int
+    doctor: bool
 
 
 def settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
@@ -103,6 +104,11 @@ def settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         default="8",
         help="seconds to finish accepted requests after SIGTERM (default: %(default)s)",
     )
+    parser.add_argument(
+        "--doctor",
+        action="store_true",
+        help="tell what stands in the way of the neural voice, as lines of JSON, and serve nothing",
+    )
     parsed = parser.parse_args(argv)
 
     def setting(flag: str, given: str | None, variable: str, default: str) -> tuple[str, str]:
@@ -147,6 +153,7 @@ def settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         exact=parsed.exact or flag("TTS_EXACT"),
         cache_dir=setting("--cache-dir", parsed.cache_dir, "TTS_CACHE_DIR", "")[1] or None,
         cache_bytes=whole("--cache-size", parsed.cache_size, 1, MAX_CACHE_MIB) * 1024 * 1024,
+        doctor=parsed.doctor,
     )
 
 
@@ -156,6 +163,15 @@ def main() -> int:
     # whoever set it otherwise is obeyed.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     chosen = settings(sys.argv[1:], os.environ)
+    if chosen.doctor:
+        from services.tts import doctor
+
+        return doctor.run(
+            engine=chosen.engine,
+            device=chosen.device,
+            model_dir=chosen.model_dir,
+            exact=chosen.exact,
+        )
     stop = _Stop()
     # A crash inside a C library would otherwise end the log without a word.
     faulthandler.enable()

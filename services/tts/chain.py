@@ -177,13 +177,14 @@ class Chain:
         best = self.best()
         return (best or self._links[0]).engine
 
-    def begin(self, link: Link) -> bool:
+    def begin(self, link: Link, sentences: int) -> bool:
         """Takes a link for one `synthesise`; False when it is not ready any more."""
         with self.changed:
             if link.state is not LinkState.READY:
                 return False
             link.in_use = True
             link.since = time.monotonic()
+            link.sentences = sentences
             return True
 
     def synthesise(
@@ -242,10 +243,11 @@ class Chain:
 
     def _hung(self, link: Link, now: float) -> str | None:
         # Twice the limit: the engine's own bound comes first and gives the better message.
-        if link.since is None or now - link.since <= 2 * self._sentence_limit:
+        limit = 2 * self._sentence_limit * link.sentences
+        if link.since is None or now - link.since <= limit:
             return None
-        limit = 2 * self._sentence_limit
-        return f"{link.engine.name} hangs: one sentence took over {limit:g} s"
+        what = "one sentence" if link.sentences == 1 else f"{link.sentences} sentences"
+        return f"{link.engine.name} hangs: {what} took over {limit:g} s"
 
     def _report(self, link: Link, error: BaseException) -> None:
         with self.changed:
@@ -345,6 +347,7 @@ class Chain:
         started = time.monotonic()
         with self.changed:
             link.since = started
+            link.sentences = 1
         try:
             (samples,) = engine.synthesise(
                 [Utterance(WARM_UP_SENTENCE, DEFAULT_VOICE, 1.0)],

@@ -59,7 +59,8 @@ class Link:
     in_use: bool = False
     """Whether the worker speaks with it at this moment."""
     since: float | None = None
-    """When the synthesis that is under way began."""
+    """When the synthesis that is under way began, and of how many sentences it is."""
+    sentences: int = 1
     hopeful: bool = True
     """Whether the try that is under way or due has no failed one before it: worth waiting for."""
     failures: int = 0

@@ -320,7 +320,7 @@ class Worker:
         pieces = [self._phrases.get(name) if link.fingerprint else None for name in names]
         missing = [at for at, piece in enumerate(pieces) if piece is None]
         if missing:
-            if not self._chain.begin(link):
+            if not self._chain.begin(link, len(missing)):
                 return
             spoken = self._chain.synthesise(
                 link,

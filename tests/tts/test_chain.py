@@ -70,7 +70,7 @@ def is_best(chain: Chain, engine: FakeEngine) -> None:
 def say(chain: Chain, sentence: str = "слово") -> list[Samples]:
     link = chain.best()
     assert link is not None
-    assert chain.begin(link)
+    assert chain.begin(link, 1)
     return chain.synthesise(link, [Utterance(sentence, "dmytro", 1.0)], give_up=lambda: False)
 
 
@@ -165,7 +165,7 @@ def test_an_engine_in_use_is_not_unloaded() -> None:
         is_best(chain, cpu)
         link = chain.best()
         assert link is not None
-        assert chain.begin(link)
+        assert chain.begin(link, 1)
         with chain.changed:
             # As if its pause were over.
             chain._links[0].retry_at = 0.0

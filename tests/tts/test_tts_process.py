@@ -36,6 +36,7 @@ def test_defaults() -> None:
         exact=False,
         cache_dir=None,
         cache_bytes=256 * 1024 * 1024,
+        doctor=False,
     )
 
 

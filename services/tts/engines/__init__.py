@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -38,20 +37,13 @@ def create(
         stand_in = Espeak(device=device, sentence_limit=sentence_limit)
     if name == "espeak":
         return Engines((), stand_in)
-    package = importlib.import_module("services.tts.engines.ukrainian")
-    if not hasattr(package, "Ukrainian"):
-        return Engines((), stand_in or Espeak(device=device))
+    from services.tts.engines.ukrainian import Ukrainian
+
     devices = (device,) if device == "cpu" else (device, "cpu")
     return Engines(
         tuple(
-            _ukrainian(device=one, model_dir=model_dir, sentence_limit=sentence_limit, exact=exact)
+            Ukrainian(device=one, model_dir=model_dir, sentence_limit=sentence_limit, exact=exact)
             for one in devices
         ),
         stand_in,
     )
-
-
-def _ukrainian(**options: object) -> Engine:
-    package = importlib.import_module("services.tts.engines.ukrainian")
-    engine: Engine = package.Ukrainian(**options)
-    return engine
