@@ -10,8 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from supervisor.config.dotenv import read_env_file
-from supervisor.config.problems import ConfigError
 from supervisor.core.effects import Note, Topic
 from supervisor.core.events import Event, Exit, ExitCode, Exited, ProbeResult, RunId
 from supervisor.core.plan import fingerprint
@@ -23,14 +21,12 @@ from supervisor.launcher import Launcher, ServiceLauncher
 from supervisor.ledger import Ledger, Record
 from supervisor.output import Output, OutputError
 from supervisor.posix import tree as trees
-from supervisor.posix.account import AccountError, environment_for
 from supervisor.posix.chainload import NOT_STARTED
 from supervisor.posix.environment import (
     Marker,
     checksum,
     environment_of,
     fleet_mark,
-    service_environment,
 )
 from supervisor.posix.identity import ProcessIdentity, boot_id, identify
 from supervisor.posix.orphans import end_orphans
@@ -43,6 +39,7 @@ from supervisor.posix.usage import Usage, tree_usage
 from supervisor.probes import Context, Prober
 from supervisor.runs import LiveRun, Runs
 from supervisor.sockets import HeldSockets, Private, busy_ports, port_is_free, private
+from supervisor.surroundings import surroundings
 
 KILL_TIMEOUT = 5.0
 """Seconds within which SIGKILL must have ended a tree, or what is left is reported."""
@@ -301,19 +298,7 @@ class Machine:
 
     def environment(self, spec: ServiceSpec, run: RunId) -> dict[str, str]:
         """Return what a run started now would find in its environment. Raises SpawnError."""
-        files: dict[str, str] = {}
-        try:
-            for path in spec.env_files:
-                files.update(read_env_file(path))
-        except ConfigError as error:
-            raise SpawnError(str(error), retry=True) from None
-        try:
-            inherited = environment_for(spec.user, self._environ, keep=spec.inherit_env)
-        except AccountError as error:
-            raise SpawnError(str(error), retry=False) from None
-        return service_environment(
-            spec, inherited=inherited, files=files, run=run, fleet=self.fleet
-        )
+        return surroundings(spec, self._environ, run=run, fleet=self.fleet)
 
     def running_environment(self, live: LiveRun, wanted: Mapping[str, str]) -> dict[str, str]:
         """Return the environment that a run was started with.

@@ -170,6 +170,24 @@ COMMANDS = (
         (options.json, options.accept_changed, options.models),
     ),
     Command(
+        "doctor",
+        "doctor:doctor",
+        "find out what is wrong and what to do",
+        "Look at the configuration, files of models, the supervisor, the state and the ports of "
+        "services, and run the doctor of each service that has one. Nothing is changed. Works "
+        "without a supervisor. Exit code 0 if nothing is wrong, otherwise 1. `diagnose` is the "
+        "same.",
+        (options.json, options.services),
+    ),
+    Command(
+        "diagnose",
+        "doctor:doctor",
+        "",
+        "The same as: atlasctl doctor",
+        (options.json, options.services),
+        hidden=True,
+    ),
+    Command(
         "validate",
         "configuration:validate",
         "check the configuration",

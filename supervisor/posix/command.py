@@ -40,6 +40,8 @@ class Command:
     """Account to run as; None: the daemon's own. Not reflected in `env`."""
     cgroup: str | None = None
     """Directory of the control group that it runs in, Linux only."""
+    error_fd: int | None = None
+    """Where standard error goes; None: where the output goes."""
 
     @property
     def is_limited(self) -> bool:

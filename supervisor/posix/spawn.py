@@ -260,6 +260,7 @@ def _placed(
     try:
         try:
             output = source(command.output_fd)
+            complaints = output if command.error_fd is None else source(command.error_fd)
             placed = [source(fd) for _, fd in command.sockets]
             gate = None if entrance is None else source(entrance)
         except OSError as error:
@@ -272,7 +273,7 @@ def _placed(
             if gate is None
             else (os.POSIX_SPAWN_DUP2, gate, 0),
             (os.POSIX_SPAWN_DUP2, output, 1),
-            (os.POSIX_SPAWN_DUP2, output, 2),
+            (os.POSIX_SPAWN_DUP2, complaints, 2),
             *((os.POSIX_SPAWN_DUP2, fd, FIRST_SOCKET + at) for at, fd in enumerate(placed)),
         ]
     finally:

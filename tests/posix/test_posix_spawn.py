@@ -5,6 +5,7 @@ import resource
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -206,6 +207,20 @@ def test_variable_that_a_shell_would_lose_arrives_with_sockets_as_well(stage: "S
         odd = {"my.setting": "1"}
         ended_well(spawn(stage.command(sys.executable, "-S", "-c", show, env=odd, sockets=sockets)))
         assert stage.line() == "1 True"
+
+
+@pytest.mark.parametrize("has_setsid", [True, False])
+def test_standard_error_may_go_elsewhere(stage: "Stage", *, has_setsid: bool) -> None:
+    command = stage.command("sh", "-c", "echo printed; echo complained >&2")
+    elsewhere, end = os.pipe()
+    try:
+        pid = spawn(replace(command, error_fd=end), has_setsid=has_setsid)
+        assert stage.line() == "printed"
+        ended_well(pid)
+        assert os.read(elsewhere, 100) == b"complained\n"
+    finally:
+        os.close(elsewhere)
+        os.close(end)
 
 
 def test_full_descriptor_table_is_worth_another_try(stage: "Stage") -> None:
