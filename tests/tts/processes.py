@@ -42,10 +42,12 @@ class ServerProcess:
     def __init__(
         self,
         *arguments: str,
+        engine: str = "espeak",
         environ: Mapping[str, str] | None = None,
         hand_over: Sequence[socket.socket] = (),
     ) -> None:
-        command = ["-m", "services.tts", *arguments]
+        # Named, because the default depends on what model files this checkout has.
+        command = ["-m", "services.tts", "--engine", engine, *arguments]
         fds = [sock.fileno() for sock in hand_over]
         if fds:
             command = ["-c", _HAND_OVER, ",".join(map(str, fds)), *command]

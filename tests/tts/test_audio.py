@@ -156,3 +156,31 @@ def test_a_file_has_true_sizes_and_soundfile_reads_it(values: list[list[float]])
     peak = max((float(np.abs(piece).max()) for piece in pieces if piece.size), default=0.0)
     if peak >= audio.SILENCE:
         assert float(np.abs(read).max()) == pytest.approx(0.95, abs=1e-3)
+
+
+def test_the_first_sentence_sets_the_loudness_and_only_a_louder_one_lowers_it() -> None:
+    gain = audio.StreamGain()
+    peaks = [
+        float(np.abs(gain.scaled(tone(0.1, 200.0, amplitude=amplitude))).max())
+        for amplitude in (0.2, 0.1, 0.4, 0.2)
+    ]
+    assert peaks == pytest.approx([0.95, 0.475, 0.95, 0.475], rel=0.01)
+
+
+def test_silence_sets_no_loudness() -> None:
+    gain = audio.StreamGain()
+    quiet = np.full(100, audio.SILENCE / 2, dtype=np.float32)
+    assert np.array_equal(gain.scaled(quiet), quiet)
+    loud = gain.scaled(tone(0.1, 200.0, amplitude=0.2))
+    assert float(np.abs(loud).max()) == pytest.approx(0.95, rel=0.01)
+
+
+def test_a_streamed_wav_reads_as_the_whole_one_does() -> None:
+    pieces = (tone(0.3, 200.0, amplitude=0.4), tone(0.2, 300.0, amplitude=0.2))
+    stream = audio.WavStream(SAMPLE_RATE, 0.1)
+    streamed = b"".join(stream.chunk(piece) for piece in pieces)
+    whole = b"".join(audio.WavFile(pieces, SAMPLE_RATE, 0.1).chunks())
+    assert streamed[44:] == whole[44:]
+    assert struct.unpack_from("<I", streamed, 4) == (0xFFFF_FFFF,)
+    samples, rate = soundfile.read(io.BytesIO(streamed), dtype="float32")
+    assert (samples.size, rate) == (round(0.6 * SAMPLE_RATE), SAMPLE_RATE)

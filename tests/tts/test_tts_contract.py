@@ -17,7 +17,7 @@ import pytest
 import requests
 import soundfile
 
-from services.tts.speech_request import RequestError, read
+from services.tts.speech_request import MAX_WAIT, RequestError, read, wait_of
 from tests.tts.doubles import PATIENCE
 from tests.tts.processes import ServerProcess, health, say
 
@@ -59,7 +59,11 @@ def test_health(url: str) -> None:
     assert body["device"] == "cpu"
     assert abs(float(str(body["timestamp"])) - time.time()) < 60
     assert body["engine"] == "espeak"
-    assert {"queued", "busy", "last_success", "last_error", "uptime", "pid"} <= body.keys()
+    assert body["notice"] is None
+    assert isinstance(body["links"], list)
+    (link,) = body["links"]
+    assert (link["name"], link["device"], link["state"]) == ("espeak", "cpu", "ready")
+    assert {"queued", "busy", "last_success", "last_error", "uptime", "pid", "cache"} <= body.keys()
 
 
 def test_voices(url: str) -> None:
@@ -97,6 +101,53 @@ def test_json(url: str) -> None:
     assert body["audio_duration"] > 0.5
     assert (body["sample_rate"], body["voice"], body["fx"]) == (22050, "lada", "robot")
     assert isinstance(body["timestamp"], float)
+
+
+@pytest.mark.parametrize(("return_audio", "stream"), [(True, False), (False, False), (True, True)])
+def test_a_reply_tells_who_spoke(url: str, return_audio: bool, stream: bool) -> None:
+    answer = say(url, "привіт", return_audio=return_audio, stream=stream)
+    assert answer.headers["X-TTS-Engine"] == "espeak"
+    assert "X-TTS-Notice" not in answer.headers
+
+
+def test_a_streamed_reply_is_the_same_speech(url: str) -> None:
+    text = "Сонце світить над великим містом. Люди йдуть додому. Вечір."
+    whole = say(url, text, return_audio=True)
+    streamed = say(url, text, return_audio=True, stream=True)
+    assert streamed.headers["Transfer-Encoding"] == "chunked"
+    assert streamed.headers["Content-Type"] == "audio/wav"
+    assert struct.unpack_from("<I", streamed.content, 4) == (0xFFFF_FFFF,)
+    assert struct.unpack_from("<I", streamed.content, 40) == (0xFFFF_FFFF,)
+    assert len(streamed.content) == pytest.approx(len(whole.content), rel=0.03)
+    samples, rate = soundfile.read(io.BytesIO(streamed.content), dtype="float32")
+    assert rate == 22050
+    assert float(np.abs(samples).max()) == pytest.approx(0.95, abs=0.001)
+
+
+def test_a_stream_of_json_is_json(url: str) -> None:
+    assert say(url, "так", stream=True).json()["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 0),
+        ("wait=5", 5),
+        ("respond-async, wait=10", 10),
+        ("Wait = 7 ; x=y, other", 7),
+        ('wait="8"', 8),
+        ("wait=5000", MAX_WAIT),
+        ("wait=" + "9" * 5000, MAX_WAIT),
+        ("wait", 0),
+        ("wait=-1", 0),
+        ("wait=1.5", 0),
+        ("wait=²", 0),
+        ("await=9", 0),
+        ("", 0),
+    ],
+)
+def test_how_long_a_request_may_wait(header: str | None, seconds: float) -> None:
+    assert wait_of(header) == seconds
 
 
 def test_json_tells_the_duration_that_the_audio_has(url: str) -> None:
@@ -196,6 +247,7 @@ def test_json_is_read_whatever_the_content_type_says(url: str, content_type: str
         ('{"text": "так", "speed": "fast"}'.encode(), 400, "must be a number"),
         ('{"text": "так", "speed": true}'.encode(), 400, "must be a number"),
         ('{"text": "так", "return_audio": "yes"}'.encode(), 400, "must be true or false"),
+        ('{"text": "так", "stream": 1}'.encode(), 400, "stream must be true or false"),
         (json.dumps({"text": "а" * 100_001}).encode(), 413, "the limit is 100000"),
         (json.dumps({"text": "а" * 25_001, "speed": 0.25}).encode(), 413, "the limit is 25000"),
         (b" " * (1024 * 1024 + 1), 413, "the limit is 1048576 bytes"),
@@ -285,6 +337,8 @@ def test_replies_and_errors_can_be_read_by_pages_of_this_machine(url: str, path:
         f"{url}{path}", headers={"Origin": "http://localhost:5173"}, timeout=PATIENCE
     )
     assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:5173"
+    for header in ("Content-Disposition", "Retry-After", "X-TTS-Engine", "X-TTS-Notice"):
+        assert header in answer.headers["Access-Control-Expose-Headers"]
     assert "Access-Control-Allow-Private-Network" not in answer.headers
 
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import requests
 
 from services.tts import sockets
 from services.tts.__main__ import Settings, settings
+from tests.tts.doubles import PATIENCE
 from tests.tts.processes import health, say
 
 if TYPE_CHECKING:
@@ -48,6 +50,18 @@ def test_the_command_line_wins_over_the_environment() -> None:
     assert (from_argv.port, from_argv.device) == (5000, "cpu")
 
 
+def test_where_the_voice_and_the_phrases_are() -> None:
+    environ = {"TTS_MODEL_DIR": "/m", "TTS_CACHE_DIR": "/c", "TTS_EXACT": "1"}
+    from_env = settings([], environ)
+    assert (from_env.model_dir, from_env.cache_dir, from_env.exact) == ("/m", "/c", True)
+    argv = ["--model-dir", "m", "--cache-dir", "c", "--cache-size", "2"]
+    from_argv = settings(argv, environ)
+    assert (from_argv.model_dir, from_argv.cache_dir) == ("m", "c")
+    assert from_argv.cache_bytes == 2 * 1024 * 1024
+    assert settings(["--exact"], {"TTS_EXACT": "0"}).exact
+    assert not settings([], {"TTS_EXACT": "0"}).exact
+
+
 def test_gpu_is_the_old_name_of_cuda() -> None:
     assert settings(["--device", "gpu"], {}).device == "cuda"
     assert settings([], {"TTS_DEVICE": "GPU"}).device == "cuda"
@@ -69,6 +83,8 @@ def test_an_empty_variable_is_none_at_all() -> None:
         (["--device", "tpu"], {}, "--device is 'tpu': choose one of auto, cpu, mps, cuda, gpu"),
         ([], {"TTS_DEVICE": "tpu"}, "TTS_DEVICE is 'tpu'"),
         (["--engine", "x"], {}, "--engine"),
+        (["--cache-size", "0"], {}, "--cache-size is '0': a whole number from 1 to"),
+        ([], {"TTS_EXACT": "maybe"}, "TTS_EXACT is 'maybe': 0 or 1"),
         (["--queue", "0"], {}, "--queue"),
         (["--queue", "65"], {}, "--queue"),
         (["--drain-timeout", "nan"], {}, "--drain-timeout"),
@@ -206,9 +222,7 @@ def test_a_missing_engine_is_told_by_health_and_503(
     (tmp_path / "espeakng_loader.py").write_text("raise ImportError('not installed')\n")
     inherited = os.environ.get("PYTHONPATH")
     path = str(tmp_path) if inherited is None else f"{tmp_path}{os.pathsep}{inherited}"
-    process = launch(
-        "--port", "0", "--engine", "espeak", "--device", "gpu", environ={"PYTHONPATH": path}
-    )
+    process = launch("--port", "0", "--device", "gpu", environ={"PYTHONPATH": path})
     url = process.wait_for_line(r"listening on (http://[^\s,]+)").group(1)
     process.wait_for_line("eSpeak NG on cpu failed")
     state = health(url)
@@ -219,6 +233,66 @@ def test_a_missing_engine_is_told_by_health_and_503(
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
     assert answer.json()["error"] == "TTS not initialized"
+
+
+def test_without_its_files_the_neural_voice_is_stood_in_for_and_everybody_is_told(
+    launch: Callable[..., ServerProcess], tmp_path: Path
+) -> None:
+    process = launch("--port", "0", "--model-dir", str(tmp_path), engine="auto")
+    url = process.wait_until_ready()
+    process.wait_for_line("the neural voice on cpu failed")
+    state = health(url)
+    assert (state["status"], state["tts_ready"], state["engine"]) == ("ok", True, "espeak")
+    assert "make neural" in str(state["notice"])
+    assert "eSpeak NG speaks instead" in str(state["notice"])
+    links = state["links"]
+    assert isinstance(links, list)
+    assert [(link["name"], link["state"]) for link in links][-1] == ("espeak", "ready")
+    # What has failed is not waited for.
+    answer = requests.post(
+        f"{url}/tts",
+        json={"text": "так", "return_audio": True},
+        headers={"Prefer": "wait=100", "Connection": "close"},
+        timeout=PATIENCE,
+    )
+    assert answer.content[:4] == b"RIFF"
+    assert answer.headers["X-TTS-Engine"] == "espeak"
+    assert answer.headers["X-TTS-Notice"] == state["notice"]
+
+
+def test_the_neural_voice_alone_is_silent_without_its_files(
+    launch: Callable[..., ServerProcess], tmp_path: Path
+) -> None:
+    process = launch("--port", "0", "--model-dir", str(tmp_path), engine="ukrainian")
+    url = process.wait_for_line(r"listening on (http://[^\s,]+)").group(1)
+    process.wait_for_line("the neural voice on cpu failed")
+    state = health(url)
+    assert (state["status"], state["tts_ready"], state["notice"]) == ("error", False, None)
+    assert "make neural" in str(state["reason"])
+    assert say(url, "так").status_code == 503
+
+
+def test_the_doctor_reports_and_serves_nothing(launch: Callable[..., ServerProcess]) -> None:
+    process = launch("--doctor")
+    assert process.wait() == 0
+    assert "listening" not in process.output
+    assert '"check": "espeak"' in process.output
+
+
+@pytest.mark.parametrize("given", [None, "0"])
+def test_what_an_apple_gpu_lacks_is_left_to_the_cpu_unless_the_user_says_otherwise(
+    launch: Callable[..., ServerProcess], tmp_path: Path, given: str | None
+) -> None:
+    name = "PYTORCH_ENABLE_MPS_FALLBACK"
+    (tmp_path / "espeakng_loader.py").write_text(
+        f"import os\nraise ImportError(os.environ['{name}'])\n"
+    )
+    inherited = os.environ.get("PYTHONPATH")
+    path = str(tmp_path) if inherited is None else f"{tmp_path}{os.pathsep}{inherited}"
+    environ = {"PYTHONPATH": path, **({} if given is None else {name: given})}
+    process = launch("--doctor", environ=environ)
+    assert process.wait() == 0
+    assert f'"{name}": "{given or 1}"' in process.output
 
 
 def test_a_large_reply_makes_no_temporary_file(
