@@ -69,7 +69,7 @@ class MissingEncoderError(Exception):
 def find(name: FormatName) -> Format:
     """The format of that name. Raises MissingEncoderError."""
     if name not in available():
-        need = "the package `av`" if name == "aac" else "libsndfile 1.1 or newer"
+        need = "PyAV (pip install av)" if name == "aac" else "libsndfile 1.1 or newer"
         raise MissingEncoderError(
             f"{name} needs {need}, which is not installed here: choose one of "
             f"{', '.join(available())}"
