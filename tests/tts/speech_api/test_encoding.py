@@ -166,7 +166,9 @@ def test_a_format_without_its_encoder_names_the_others(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "av", None)
     encoding.available.cache_clear()
     try:
-        with pytest.raises(encoding.MissingEncoderError, match=r"pip install av.*mp3, opus, flac, wav, pcm"):
+        with pytest.raises(
+            encoding.MissingEncoderError, match=r"pip install av.*mp3, opus, flac, wav, pcm"
+        ):
             encoding.find("aac")
     finally:
         encoding.available.cache_clear()
