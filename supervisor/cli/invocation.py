@@ -50,7 +50,7 @@ class Invocation:
     shell: Shell = "bash"
     action: ModelAction = "list"
     models: tuple[str, ...] = ()
-    accept_changed: bool = False
+    accept_changed: tuple[str, ...] = ()
 
     def system(self) -> "System":
         """Find the system that this is about. Raises ConfigError."""

@@ -44,16 +44,17 @@ def models(call: Invocation) -> int:
     """Do with the models of the YAML what was asked."""
     system = call.system()
     fleet = load(system.config)
-    check_names(call.models, [spec.name for spec in fleet.models], "model")
-    asked = tuple(s for s in fleet.models if not call.models or s.name in call.models)
+    names = (*call.models, *call.accept_changed)
+    check_names(names, [spec.name for spec in fleet.models], "model")
+    asked = tuple(s for s in fleet.models if not names or s.name in names)
     if not asked and not call.json:
         print(f"{short_path(system.config)} names no models (models:)")
         return ExitStatus.AS_ASKED
-    if call.accept_changed and (call.action != "fetch" or not call.models):
+    if call.accept_changed and call.action != "fetch":
         raise CommandError(
             ExitStatus.USAGE,
-            "--accept-changed says nothing here",
-            "name what may change: atlasctl models fetch --accept-changed NAME",
+            f"{call.action} accepts nothing",
+            f"atlasctl models fetch --accept-changed {call.accept_changed[0]}",
         )
     try:
         match call.action:
@@ -95,7 +96,7 @@ def _fetch(call: Invocation, system: System, fleet: FleetSpec, asked: tuple[Mode
         lock=_lock_path(system),
         around=surroundings(fleet.root, os.getcwd(), os.environ),
         tell=view.tell,
-        accept_changed=call.accept_changed,
+        accept_changed=frozenset(call.accept_changed),
     )
     try:
         whole = fetch(asked, errand)

@@ -141,9 +141,10 @@ def accept_changed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept-changed",
         dest="accept_changed",
-        action="store_true",
-        help="with fetch and a NAME: forget what was recorded of its files, fetch and record them "
-        "anew",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with fetch: forget what was recorded of this model, fetch and record it anew",
     )
 
 

@@ -35,8 +35,8 @@ class Errand:
     tell: Tell
     pause: Pause = time.sleep
     transport: Callable[[], Transport] = Transport
-    accept_changed: bool = False
-    """Forget what was recorded, and fetch and record anew."""
+    accept_changed: frozenset[str] = frozenset()
+    """Models of which what was recorded is forgotten: they are fetched and recorded anew."""
 
 
 def fetch(specs: tuple[ModelSpec, ...], errand: Errand) -> bool:
@@ -66,6 +66,10 @@ class _Work:
     """The server could not be asked once, with retries; the next file does not try all that."""
     _copies: Mapping[str, list[str]] | None = field(default=None)
 
+    @property
+    def accepting(self) -> bool:
+        return self.spec.name in self.errand.accept_changed
+
     def copies(self) -> Mapping[str, list[str]]:
         if self._copies is None:
             self._copies = copies(self.spec, self.errand.around)
@@ -79,7 +83,7 @@ def _fetch_model(work: _Work) -> bool:
         read_lock(errand.lock),
         os.path.basename(errand.config),
         os.path.basename(errand.lock),
-        forget=errand.accept_changed,
+        forget=work.accepting,
     ):
         try:
             _fetch_file(wanted, work)
@@ -93,7 +97,7 @@ def _fetch_model(work: _Work) -> bool:
 
 
 def _fetch_file(wanted: Wanted, work: _Work) -> None:
-    trusting = not work.errand.accept_changed and not wanted.moved
+    trusting = not work.accepting and not wanted.moved
     if trusting and _stays(wanted, work):
         return
     if trusting and _linked(wanted, work):

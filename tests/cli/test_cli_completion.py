@@ -25,7 +25,8 @@ class Completer:
         fake = folder / "atlasctl"
         fake.write_text(
             f'#!/bin/sh\necho "$@" >{folder}/asked\n'
-            'case "$*" in *_services) printf "tts\\nstt\\nозвучення\\n";; *) exit 2;; esac\n'
+            'case "$*" in *_services) printf "tts\\nstt\\nозвучення\\n";; '
+            '*_models) printf "voice\\n";; *) exit 2;; esac\n'
         )
         fake.chmod(0o755)
 
@@ -70,6 +71,12 @@ def test_services(complete: Completer) -> None:
     assert complete.asked() == "_services"
     assert complete("-c", "my file.yaml", "why", "s") == ["stt"]
     assert complete.asked() == "-c my file.yaml _services"
+
+
+def test_models(complete: Completer) -> None:
+    assert complete("models", "") == ["fetch", "verify", "list", "voice"]
+    assert complete("models", "fetch", "v") == ["verify", "voice"]
+    assert complete.asked() == "_models"
 
 
 def test_values_and_files(complete: Completer) -> None:

@@ -66,7 +66,7 @@ class Place:
             ),
             tell=self.events.append,
             pause=lambda _: None,
-            accept_changed=self.accept,
+            accept_changed=frozenset({"voice"} if self.accept else ()),
         )
         return fetch((self.spec,), errand)
 
