@@ -144,9 +144,6 @@ class Server:
         self._listeners = [one for one in self._map.values() if isinstance(one, BaseWSGIServer)]
         for listener in self._listeners:
             listener.channel_class = _Channel
-            # Whatever a streamed reply yields leaves at once: waitress would keep less than 18 kB
-            # back until the reply ends. As an argument of create_server it is deprecated.
-            listener.adj.send_bytes = 1
         self._stopping = False
         self._closed = False
 
