@@ -242,8 +242,8 @@ class Worker:
         return self._closed or chain.best() is not None or not chain.is_coming()
 
     def _expected_wait(self) -> int:
-        """Whole seconds until a place is likely free: what the last job took, times the queue."""
-        return max(1, min(30, round(self._last_job_seconds * self._capacity)))
+        """Whole seconds until a place is likely free: what the last job took, its wait included."""
+        return max(1, min(30, round(self._last_job_seconds)))
 
     def _run(self) -> None:
         while (turn := self._next_turn()) is not None:
