@@ -1,17 +1,19 @@
-"""The stock voice, which ours is compared with: `python -m tests.voices.stock VOICE_DIR OUT_DIR`.
+"""The stock voice, which ours is compared with: `python -m tests.voices.stock OUT_DIR`.
 
 `ukrainian_tts` and espnet's `Text2Speech` as published, over the same four files. They import much
 that no synthesis calls, from packages that are large, need another torch, or download when they are
 imported; those get stand-ins. Nothing that runs in a synthesis is replaced.
 
-Reads one JSON object a line, `{"text", "voice", "seed", "frames": frames a token}`, and writes
-OUT_DIR/0.npy, 1.npy … The working directory must be VOICE_DIR: `feats_stats.npz` is opened there.
+Reads one JSON object a line, `{"directory", "text", "voice", "seed", "frames"}`, where the last is
+the most frames a token, and writes OUT_DIR/0.npy, 1.npy … Paths are absolute: each directory in turn
+is the working directory.
 """
 
 from __future__ import annotations
 
 import importlib.machinery
 import json
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -65,8 +67,12 @@ class _StandIn(ModuleType):
 
 
 def load(directory: Path) -> Any:
-    """A `ukrainian_tts.TTS` on the CPU; call it with `directory` as the working directory."""
-    sys.meta_path.insert(0, _StandIns())
+    """A `ukrainian_tts.TTS` on the CPU.
+
+    Call it with `directory` as the working directory: `feats_stats.npz` is opened there.
+    """
+    if not any(isinstance(finder, _StandIns) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _StandIns())
     from ukrainian_tts.tts import TTS
 
     return TTS(cache_folder=str(directory))
@@ -77,13 +83,17 @@ def main() -> None:
     import numpy as np
     import torch
 
-    directory, out = map(Path, sys.argv[1:])
-    tts = load(directory)
-    synthesiser = tts.synthesizer
+    out = Path(sys.argv[1])
+    loaded: dict[str, Any] = {}
     for index, line in enumerate(sys.stdin):
         order = json.loads(line)
+        directory = order["directory"]
+        if directory not in loaded:
+            os.chdir(directory)
+            loaded[directory] = load(Path(directory))
+        tts = loaded[directory]
         torch.manual_seed(order["seed"])
-        spoken = synthesiser(
+        spoken = tts.synthesizer(
             order["text"],
             spembs=tts.xvectors[order["voice"]][0],
             decode_conf={"maxlenratio": order["frames"]},

@@ -1,0 +1,59 @@
+"""The speech server on a Mac whose GPU fails: `python -m tests.tts.neural.children.broken_device`.
+
+Takes the options of `python -m services.tts`, and before them `--works N`: how many syntheses the
+GPU does before each one raises the text of the incident (default: 0). Its sound is that of the CPU.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+
+from services.tts.engines.ukrainian import model
+from tests.tts.neural.devices_doubles import INCIDENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from services.tts.engine import Samples
+
+_left = 0
+_Model = model.Model
+
+
+class _FailingModel(_Model):
+    """A model that takes the CPU for an Apple GPU, and fails there."""
+
+    def __init__(
+        self, generator: torch.nn.ModuleDict, device: torch.device, *, exact: bool
+    ) -> None:
+        self._fails = device.type == "mps"
+        super().__init__(generator, torch.device("cpu"), exact=exact or self._fails)
+
+    def synthesise(
+        self, lines: Sequence[model.Line], *, give_up: Callable[[], bool]
+    ) -> list[Samples]:
+        global _left
+        if self._fails:
+            if _left == 0:
+                raise NotImplementedError(INCIDENT)
+            _left -= 1
+        return super().synthesise(lines, give_up=give_up)
+
+
+def main() -> None:
+    """Puts the GPU in, and runs the server."""
+    global _left
+    if sys.argv[1:2] == ["--works"]:
+        _left = int(sys.argv[2])
+        del sys.argv[1:3]
+    torch.backends.mps.is_available = lambda: True  # type: ignore[assignment]
+    model.Model = _FailingModel  # type: ignore[misc]
+    runpy.run_module("services.tts", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
