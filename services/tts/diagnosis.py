@@ -28,7 +28,7 @@ _REMEDIES: Final = (
 
 def reason(error: BaseException) -> str:
     """Why it failed, on one line of at most REASON_CHARACTERS."""
-    text = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, EngineError) else _named(error)
     line = " ".join(text.split()).rstrip(".:; ")
     return line if len(line) <= REASON_CHARACTERS else f"{line[: REASON_CHARACTERS - 1]}…"
 
@@ -37,7 +37,7 @@ def remedy(error: BaseException) -> str | None:
     """What to do about it, where that is known; what the engine itself says comes first."""
     if isinstance(error, EngineError) and error.remedy is not None:
         return error.remedy
-    text = f"{type(error).__name__}: {error}"
+    text = _named(error)
     # The text of an EngineError may be that of what it wraps.
     cause = (
         "" if error.__cause__ is None else f"{type(error.__cause__).__name__}: {error.__cause__}"
@@ -46,3 +46,7 @@ def remedy(error: BaseException) -> str | None:
         if re.search(pattern, text) or re.search(pattern, cause):
             return cure
     return None
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

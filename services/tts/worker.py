@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from services.tts import cache
+from services.tts import cache, diagnosis
 from services.tts.chain import NobodySpeaksError
 from services.tts.engine import SAMPLE_RATE, EngineError, GivenUp
 from services.tts.job import Broken, Job, Order, Refused, Spoken
@@ -257,6 +257,14 @@ class Worker:
                     job.finish(Broken(str(error)))
             except EngineError:
                 log.info("what %s left is spoken by the next engine", link.engine.name)
+            except Exception as error:
+                # Without this thread nobody would ever be spoken to again.
+                log.exception("a round failed in an unforeseen way")
+                reason = diagnosis.reason(error)
+                with self._changed:
+                    self._chain.last_error = reason
+                for job in shares:
+                    job.finish(Broken(reason))
             with self._changed:
                 self._running = ()
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from services.tts.cache import PhraseCache
 from services.tts.engine import EngineError
 from services.tts.job import Broken, Job, Piece, Spoken
 from tests.tts.doubles import PATIENCE, FakeEngine, tone, until
 from tests.tts.workers import everything, outcome_of, speaks, submit, working
 
 if TYPE_CHECKING:
+    from services.tts.cache import Key
     from services.tts.engine import Samples
     from services.tts.worker import Worker
 
@@ -204,6 +206,22 @@ def test_a_voice_that_failed_is_still_heard_in_what_it_said_before() -> None:
         assert [piece.engine for piece in pieces] == ["voice"]
         pieces, _ = everything(submit(worker, "раз", "нове"))
         assert [piece.engine for piece in pieces] == ["stand-in"] * 2, "no mixture of voices"
+
+
+def test_an_unforeseen_fault_breaks_its_jobs_and_not_the_worker() -> None:
+    class Faulty(PhraseCache):
+        faults = 1
+
+        def put(self, wanted: Key, samples: Samples) -> None:
+            if self.faults:
+                self.faults -= 1
+                raise MemoryError
+            super().put(wanted, samples)
+
+    with working(FakeEngine(), phrases=Faulty()) as worker:
+        assert outcome_of(submit(worker, "раз")) == Broken("MemoryError")
+        assert worker.snapshot().last_error == "MemoryError"
+        assert isinstance(outcome_of(submit(worker, "раз")), Spoken)
 
 
 def test_many_at_once_get_their_own_audio() -> None:
