@@ -43,11 +43,12 @@ class ServerProcess:
         self,
         *arguments: str,
         engine: str = "espeak",
+        module: Sequence[str] = ("services.tts",),
         environ: Mapping[str, str] | None = None,
         hand_over: Sequence[socket.socket] = (),
     ) -> None:
         # Named, because the default depends on what model files this checkout has.
-        command = ["-m", "services.tts", "--engine", engine, *arguments]
+        command = ["-m", *module, "--engine", engine, *arguments]
         fds = [sock.fileno() for sock in hand_over]
         if fds:
             command = ["-c", _HAND_OVER, ",".join(map(str, fds)), *command]

@@ -5,8 +5,8 @@ that no synthesis calls, from packages that are large, need another torch, or do
 imported; those get stand-ins. Nothing that runs in a synthesis is replaced.
 
 Reads one JSON object a line, `{"directory", "text", "voice", "seed", "frames"}`, where the last is
-the most frames a token, and writes OUT_DIR/0.npy, 1.npy … Paths are absolute: each directory in turn
-is the working directory.
+the most frames a token, and writes OUT_DIR/0.npy, 1.npy … Paths are absolute: each directory in
+turn is the working directory.
 """
 
 from __future__ import annotations
