@@ -177,14 +177,14 @@ COMMANDS = (
         "services, and run the doctor of each service that has one. Nothing is changed. Works "
         "without a supervisor. Exit code 0 if nothing is wrong, otherwise 1. `diagnose` is the "
         "same.",
-        (options.json, options.services),
+        (options.details, options.json, options.services),
     ),
     Command(
         "diagnose",
         "doctor:doctor",
         "",
         "The same as: atlasctl doctor",
-        (options.json, options.services),
+        (options.details, options.json, options.services),
         hidden=True,
     ),
     Command(

@@ -33,7 +33,7 @@ def doctor(call: Invocation) -> int:
         told = {"ok": is_well(findings), "findings": [asdict(finding) for finding in findings]}
         print(json.dumps(told, ensure_ascii=False, indent=2))
     else:
-        print("\n".join(render(findings, call.paint)))
+        print("\n".join(render(findings, call.paint, details=call.details)))
     return ExitStatus.AS_ASKED if is_well(findings) else ExitStatus.NOT_REACHED
 
 

@@ -1,8 +1,9 @@
 """What `doctor` has found out: how a service's own doctor says it, and how people read it. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Final, Literal, get_args
 
 from supervisor.cli import wording
@@ -14,6 +15,8 @@ Level = Literal["ok", "note", "wrong"]
 OURS: Final = "atlasctl"
 """The heading of what is of no single service. No service can be called so: dots are missing in
 names, not this word, but findings of a service of that name would only stand under one heading."""
+_INDENT: Final = " " * 9
+_WIDTH: Final = 100
 _LONGEST: Final = 2000
 """Characters of a text or a hint; more is cut."""
 _COLORS: Final[Mapping[Level, str]] = {"ok": "green", "note": "yellow", "wrong": "red"}
@@ -61,8 +64,11 @@ def _line(value: object) -> str:
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
-def render(findings: Sequence[Finding], paint: Paint) -> list[str]:
-    """Return the list: a heading for each subject, a line for each finding, and what to do."""
+def render(findings: Sequence[Finding], paint: Paint, *, details: bool = False) -> list[str]:
+    """Return the list: a heading for each subject, a line for each finding, and what to do.
+
+    With `details` also what each finding rests on.
+    """
     lines = []
     for subject in dict.fromkeys(finding.subject for finding in findings):
         lines.append(paint(printable(subject), "bold"))
@@ -71,8 +77,30 @@ def render(findings: Sequence[Finding], paint: Paint) -> list[str]:
                 level = paint(f"{finding.level:5}", _COLORS[finding.level])
                 lines.append(f"  {level}  {printable(finding.check)}: {printable(finding.text)}")
                 if finding.hint:
-                    lines.append(f"         → {printable(finding.hint)}")
+                    lines.append(f"{_INDENT}→ {printable(finding.hint)}")
+                if details:
+                    lines += [paint(line, "dim") for line in _details(finding.details)]
     return [*lines, "", summary(findings)]
+
+
+def _details(details: object) -> Iterator[str]:
+    named = details.items() if isinstance(details, dict) else [("details", details)]
+    for name, value in named:
+        if value not in (None, {}, [], ""):
+            text = printable(f"{name}: {_words(value)}")
+            yield from wrap(text, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT + "  ")
+
+
+def _words(value: object) -> str:
+    match value:
+        case str():
+            return value
+        case list():
+            return ", ".join(map(_words, value))
+        case dict():
+            return ", ".join(f"{name} {_words(item)}" for name, item in value.items())
+        case _:
+            return json.dumps(value)
 
 
 def summary(findings: Sequence[Finding]) -> str:

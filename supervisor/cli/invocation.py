@@ -39,6 +39,7 @@ class Invocation:
     timestamps: bool = False
     wait: bool = True
     rolling: bool = False
+    details: bool = False
     take_down: bool = False
     compiled: str = ""
     timeout: float = UP_TIMEOUT

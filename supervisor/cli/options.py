@@ -57,6 +57,13 @@ def rolling(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def details(parser: argparse.ArgumentParser) -> None:
+    """Take `--details`."""
+    parser.add_argument(
+        "--details", action="store_true", help="show what each finding rests on, as --json does"
+    )
+
+
 def take_down(parser: argparse.ArgumentParser) -> None:
     """Take `--take-down`."""
     parser.add_argument(

@@ -83,6 +83,27 @@ def test_the_list(golden: Golden) -> None:
     assert "\x1b" not in "\n".join(lines)
 
 
+def test_the_list_with_what_it_rests_on(golden: Golden) -> None:
+    operators = {f"aten::operator_{n}": n for n in range(30)}
+    rests = {
+        "operators": operators,
+        "without_mps": ["aten::a", "aten::b"],
+        "in_float64": [],
+        "seed": None,
+        "seconds": 0.25,
+        "cold": True,
+        "deep": [{"a": [1, "два \x1b[2J"]}],
+    }
+    findings = [
+        Finding("tts", "operators", "wrong", "MPS lacks two", "fold it", rests),
+        Finding("tts", "files", "ok", "all there", None, ["model.pth", "config.yaml"]),
+        Finding("tts", "voice", "ok", "speaks"),
+    ]
+    lines = render(findings, PLAIN, details=True)
+    golden("doctor_details.txt", lines)
+    assert "\x1b" not in "\n".join(lines)
+
+
 def test_the_list_in_colour() -> None:
     text = "\n".join(render(FINDINGS, Paint(on=True)))
     for code in ("32mok", "33mnote", "31mwrong"):
