@@ -344,13 +344,14 @@ class Chain:
         engine = link.engine
         if engine.sample_rate != SAMPLE_RATE:
             raise EngineError(f"it speaks at {engine.sample_rate} Hz, not {SAMPLE_RATE}")
+        word = [Utterance(WARM_UP_SENTENCE, DEFAULT_VOICE, 1.0)]
         started = time.monotonic()
         with self.changed:
             link.since = started
             link.sentences = 1
         try:
-            (samples,) = engine.synthesise(
-                [Utterance(WARM_UP_SENTENCE, DEFAULT_VOICE, 1.0)],
+            samples = engine.synthesise(
+                word,
                 give_up=lambda: self._closed or time.monotonic() - started > self._sentence_limit,
             )
         except GivenUp:
@@ -360,7 +361,8 @@ class Chain:
         finally:
             with self.changed:
                 link.since = None
-        heard = audio.audible_seconds(samples, SAMPLE_RATE)
+        _check(engine, word, samples)
+        heard = audio.audible_seconds(samples[0], SAMPLE_RATE)
         if heard <= WARM_UP_SECONDS:
             raise EngineError(f"the warm-up word was audible for {heard:.2f} s only")
 

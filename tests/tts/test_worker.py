@@ -50,11 +50,16 @@ def test_a_job_is_refused_when_loading_outlasts_its_patience() -> None:
 
 
 @pytest.mark.parametrize(
-    "samples",
-    [np.zeros(22050, dtype=np.float32), np.zeros(0, dtype=np.float32), tone(0.1, 200.0)],
-    ids=["silence", "nothing", "too short"],
+    ("samples", "reason"),
+    [
+        (np.zeros(22050, dtype=np.float32), "silence"),
+        (np.zeros(0, dtype=np.float32), "silence"),
+        (tone(0.1, 200.0), "audible for 0.10 s only"),
+        (np.append(tone(1.0, 200.0), np.float32(np.nan)), "no numbers"),
+    ],
+    ids=["silence", "nothing", "too short", "not a number"],
 )
-def test_a_warm_up_that_cannot_be_heard_is_a_failure(samples: Samples) -> None:
+def test_a_warm_up_that_cannot_be_heard_is_a_failure(samples: Samples, reason: str) -> None:
     class Mute(FakeEngine):
         def synthesise(
             self, batch: Sequence[Utterance], *, give_up: Callable[[], bool]
@@ -63,7 +68,7 @@ def test_a_warm_up_that_cannot_be_heard_is_a_failure(samples: Samples) -> None:
 
     with working(Mute(), pauses=(PATIENCE,)) as worker:
         state_is(worker, State.FAILED)
-        assert "audible" in str(worker.snapshot().reason)
+        assert reason in str(worker.snapshot().reason)
 
 
 def test_a_failed_warm_up_is_tried_again() -> None:
