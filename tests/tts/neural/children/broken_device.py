@@ -10,38 +10,49 @@ import runpy
 import sys
 from typing import TYPE_CHECKING
 
-import torch
-
-from services.tts.engines.ukrainian import model
+from services.tts.engines.ukrainian import Ukrainian
 from tests.tts.neural.devices_doubles import INCIDENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from services.tts.engine import Samples
+    from services.tts.engines.ukrainian.model import Line
 
+_load = Ukrainian.load
 _left = 0
-_Model = model.Model
 
 
-class _FailingModel(_Model):
-    """A model that takes the CPU for an Apple GPU, and fails there."""
+def _put_gpu_in(engine: Ukrainian) -> None:
+    """Stands before `load`, so that torch is imported no sooner than the server would."""
+    import torch
 
-    def __init__(
-        self, generator: torch.nn.ModuleDict, device: torch.device, *, exact: bool
-    ) -> None:
-        self._fails = device.type == "mps"
-        super().__init__(generator, torch.device("cpu"), exact=exact or self._fails)
+    from services.tts.engines.ukrainian import model
 
-    def synthesise(
-        self, lines: Sequence[model.Line], *, give_up: Callable[[], bool]
-    ) -> list[Samples]:
-        global _left
-        if self._fails:
-            if _left == 0:
-                raise NotImplementedError(INCIDENT)
-            _left -= 1
-        return super().synthesise(lines, give_up=give_up)
+    class FailingModel(model.Model):
+        def __init__(
+            self, generator: torch.nn.ModuleDict, device: torch.device, *, exact: bool
+        ) -> None:
+            self._fails = device.type == "mps"
+            super().__init__(generator, torch.device("cpu"), exact=exact or self._fails)
+
+        def synthesise(
+            self, lines: Sequence[Line], *, give_up: Callable[[], bool]
+        ) -> list[Samples]:
+            global _left
+            if self._fails:
+                if _left == 0:
+                    raise NotImplementedError(INCIDENT)
+                _left -= 1
+            return super().synthesise(lines, give_up=give_up)
+
+    true_model = model.Model
+    torch.backends.mps.is_available = lambda: True  # type: ignore[assignment]
+    model.Model = FailingModel  # type: ignore[misc]
+    try:
+        _load(engine)
+    finally:
+        model.Model = true_model  # type: ignore[misc]
 
 
 def main() -> None:
@@ -50,8 +61,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--works"]:
         _left = int(sys.argv[2])
         del sys.argv[1:3]
-    torch.backends.mps.is_available = lambda: True  # type: ignore[assignment]
-    model.Model = _FailingModel  # type: ignore[misc]
+    Ukrainian.load = _put_gpu_in  # type: ignore[method-assign, assignment]
     runpy.run_module("services.tts", run_name="__main__", alter_sys=True)
 
 
