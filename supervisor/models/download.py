@@ -55,7 +55,7 @@ def download(
                 fruitless = 0
             fruitless += 1
             if fruitless == ATTEMPTS:
-                raise _last_word(error, wanted, part) from None
+                raise _last_word(error, part) from None
             wait = error.pause
             if wait is None:
                 wait = FIRST_PAUSE * PAUSE_FACTOR ** (fruitless - 1)
@@ -65,9 +65,9 @@ def download(
             return
 
 
-def _last_word(error: TransientError, wanted: Wanted, part: Part) -> ModelError:
+def _last_word(error: TransientError, part: Part) -> ModelError:
     if not error.reached:
-        return unreachable(error, wanted.url)
+        return unreachable(error)
     kept = "what has come is kept" if part.length() else "nothing has come"
     return ModelError(
         f"{error.why}, {ATTEMPTS} times in a row", f"{kept}; try again later: atlasctl models fetch"

@@ -77,7 +77,7 @@ class _Work:
 
 
 def _fetch_model(work: _Work) -> bool:
-    errand, whole = work.errand, True
+    errand, whole, explained = work.errand, True, False
     for wanted in wanted_files(
         work.spec,
         read_lock(errand.lock),
@@ -90,7 +90,8 @@ def _fetch_model(work: _Work) -> bool:
         except ModelError as error:
             hint = error.hint
             if isinstance(error, UnreachableError):
-                hint += f"; or fetch {wanted.url} elsewhere and put it at {wanted.path}"
+                by_hand = f"by hand: fetch {wanted.url} elsewhere and put it at {wanted.path}"
+                hint, explained = by_hand if explained else f"{hint}; {by_hand}", True
             errand.tell(Failed(wanted.model, wanted.name, error.message, hint))
             whole = False
     return whole
@@ -202,7 +203,7 @@ def _offer(wanted: Wanted, work: _Work) -> Offer | None:
         return ask(wanted, work.transport)
     except TransientError as error:
         if not error.reached:
-            work.offline = unreachable(error, wanted.url)
+            work.offline = unreachable(error)
         return None
     except ModelError:
         return None

@@ -173,12 +173,11 @@ def _in_words(url: str) -> Iterator[None]:
         raise ModelError(f"{url} cannot be asked for: {error}", "mend url in the YAML") from None
 
 
-def unreachable(error: TransientError, url: str) -> UnreachableError:
+def unreachable(error: TransientError) -> UnreachableError:
     """Return the final word on a server that could not be asked at all."""
     return UnreachableError(
         error.why,
-        f"is this machine offline? A proxy is named so: HTTPS_PROXY=http://host:port "
-        f"(needed for {_host(url)})",
+        "is this machine offline? A proxy is named by HTTPS_PROXY=http://host:port",
     )
 
 

@@ -4,6 +4,7 @@ import re
 import select
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -51,7 +52,14 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Trick = Cut | Stall | Answer
+@dataclass(frozen=True, slots=True)
+class Short:
+    """Serve at most this many bytes of the range that is asked for, as a server may."""
+
+    most: int
+
+
+Trick = Cut | Stall | Short | Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._file(owner.files[path], given, lambda body: self._send(body[:after]))
             case Stall(after=after):
                 self._file(owner.files[path], given, lambda body: self._stall(body[:after]))
+            case Short(most=most):
+                self._file(owner.files[path], given, self._send, most)
             case None:
                 self._file(owner.files[path], given, self._send)
 
@@ -180,7 +190,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _file(self, served: Served, given: Request, send: Callable[[bytes], None]) -> None:
+    def _file(
+        self,
+        served: Served,
+        given: Request,
+        send: Callable[[bytes], None],
+        most: int = sys.maxsize,
+    ) -> None:
         body, total, start = served.body, len(served.body), None
         wanted = re.fullmatch(r"bytes=([0-9]+)-([0-9]*)", given.range or "")
         current = given.if_range in (None, served.etag, served.last_modified)
@@ -190,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(416, b"", {"Content-Range": f"bytes */{total}"})
                 return
             end = min(int(wanted[2] or total - 1), total - 1)
-            body = body[start : end + 1]
+            body = body[start : end + 1][:most]
         self.send_response(200 if start is None else 206)
         if start is not None:
             self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{total}")

@@ -19,7 +19,7 @@ from supervisor.models.failures import ChangedError, ModelError, UnreachableErro
 from supervisor.models.manifest import Wanted
 from supervisor.models.part import Part
 from supervisor.models.transport import Transport
-from tests.models.file_server import Answer, Cut, FileServer, Stall
+from tests.models.file_server import Answer, Cut, FileServer, Short, Stall
 from tests.models.specimens import PAGE, torch_zip
 
 BODY = torch_zip(3 * PIECE)
@@ -110,6 +110,17 @@ def test_a_later_fetch_goes_on_where_an_earlier_one_ended(server: FileServer, fe
     assert [request.range for request in server.requests] == [f"bytes={PIECE}-"]
     progress = [event for event in fetch.events if isinstance(event, Progress)]
     assert progress[-1].resumed == PIECE
+
+
+def test_a_server_may_send_less_than_it_was_asked_for(server: FileServer, fetch: Fetch) -> None:
+    server.tricks = [Cut(PIECE), Short(1000)]
+    assert fetch() == BODY
+    assert [request.range for request in server.requests[1:]] == [
+        f"bytes={PIECE}-",
+        f"bytes={PIECE + 1000}-",
+    ]
+    ended = f"the connection ended after {PIECE + 1000} of {len(BODY)} bytes"
+    assert fetch.retries()[1] == ended
 
 
 def test_a_date_will_do_where_there_is_no_etag(server: FileServer, fetch: Fetch) -> None:

@@ -212,6 +212,24 @@ def test_another_url_makes_it_another_file(server: FileServer, place: Place) -> 
     assert place.recorded()["model.pth"]["url"] == f"{server.url}/v2/model.pth"
 
 
+@pytest.mark.parametrize("accept", [False, True])
+def test_offline_what_lies_there_is_not_taken_for_the_new_file(
+    server: FileServer, place: Place, free_port: Callable[[], int], accept: bool
+) -> None:
+    place()
+    before = place.lock.read_bytes()
+    place.accept = accept
+    if accept:
+        server.tricks += [Answer(404)] * 4
+    else:
+        place.spec = replace(place.spec, url=f"http://127.0.0.1:{free_port()}")
+    assert not place()
+    assert [type(event) for event in place.events if isinstance(event, Failed)] == [Failed] * 4
+    assert [type(event) for event in place.events if isinstance(event, Adopted | Already)] == []
+    assert place.lock.read_bytes() == before
+    assert place.files() == VOICE
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -316,7 +334,10 @@ def test_offline_a_whole_installation_is_linked_and_half_of_one_is_not(
         failed = place.told(Failed)
         assert [event.name for event in failed] == list(NAMES)
         assert "cannot be reached: connection refused" in failed[0].message
-        assert f"or fetch {place.spec.url}/model.pth elsewhere and put it at" in failed[0].hint
+        assert failed[0].hint.startswith("is this machine offline?")
+        for event in failed:
+            by_hand = f"by hand: fetch {place.spec.url}/{event.name} elsewhere and put it at"
+            assert f"{by_hand} {place.folder / event.name}" in event.hint
         # Once with patience is enough to know that a server is not there.
         assert len(place.told(Retrying)) <= 3
 
@@ -487,13 +508,21 @@ def test_where_copies_are_looked_for(place: Place, monkeypatch: pytest.MonkeyPat
         hub / "models--robinhad--voice" / "snapshots" / "abc",
         place.root / "tools" / "speech" / "server",
     ]
-    hidden = [place.root / ".venv", place.root / "node_modules", place.root / "a" / "b" / "c" / "d"]
+    far = base / "1" / "2" / "3" / "4" / "5"
+    far.mkdir(parents=True)
+    (place.root / "link").symlink_to(far)
+    hidden = [
+        far,
+        place.root / ".venv",
+        place.root / "node_modules",
+        place.root / "a" / "b" / "c" / "d",
+    ]
     for folder in (*spots, *hidden, place.folder):
         place.write(folder, {"model.pth": b"x"})
     around = Surroundings(str(place.root), str(place.root), str(home), str(hub))
     spec = replace(place.spec, look_in=(str(base / "named" / "v*"),))
     found = copies.copies(spec, around)
-    assert {Path(path).parent for path in found["model.pth"]} == set(spots)
+    assert sorted(Path(path).parent for path in found["model.pth"]) == sorted(spots)
     assert found["model.pth"][0] == str(spots[0] / "model.pth")
     assert found["config.yaml"] == []
 
