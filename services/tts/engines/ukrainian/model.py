@@ -9,6 +9,8 @@ Apple's GPUs lack, is never asked for.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -120,8 +122,9 @@ def build(weights: Path, conf: Mapping[str, Any], *, idim: int, odim: int) -> to
     `odim` the number of mels. Raises EngineError when file and configuration do not belong
     together.
     """
-    with warnings.catch_warnings():
-        # espnet and its libraries warn of their own deprecations, which nobody here can mend.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        # espnet and its libraries warn of their own deprecations, which nobody here can mend, and
+        # print that Flash Attention is missing, which this model has no use for.
         warnings.simplefilter("ignore")
         from espnet2.gan_tts.joint.joint_text2wav import JointText2Wav
 
