@@ -51,7 +51,6 @@ class Ukrainian:
     """The Engine over the neural model; see `devices` for where it runs."""
 
     name: str = "ukrainian"
-    sample_rate: int = SAMPLE_RATE
     batch: int = BATCH
 
     def __init__(
@@ -64,6 +63,7 @@ class Ukrainian:
         """
         self.device: str = "cpu" if device == "auto" else device
         self.device_reason: str | None = None
+        self.sample_rate: int = SAMPLE_RATE
         self.fingerprint: str = ""
         self._asked = device
         self._directory = Path(model_dir)
@@ -81,10 +81,10 @@ class Ukrainian:
         self.unload()
         from services.tts.engines.ukrainian import files
 
-        found = files.read(self._directory)
         # Before torch is imported, which looks only then; what the user set stands.
         os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
         try:
+            found = files.read(self._directory)
             import torch
 
             from services.tts.engines.ukrainian import devices, model
@@ -102,6 +102,7 @@ class Ukrainian:
             # No GPU of Apple takes float64, and a trainer leaves such buffers now and then.
             return model.Model(generator.float(), torch.device(device), exact=self._exact)
 
+        self.sample_rate = found.sample_rate
         self._speakers = found.speakers
         self._numbers = {token: number for number, token in enumerate(found.tokens)}
         with _explained():
@@ -109,7 +110,7 @@ class Ukrainian:
                 self._asked,
                 make=make,
                 trial=self._line(devices.TRIAL_SENTENCE, DEFAULT_VOICE),
-                rate=SAMPLE_RATE,
+                rate=self.sample_rate,
             )
         self._voice = choice.voice
         self.device, self.device_reason = choice.device, choice.reason
@@ -126,6 +127,11 @@ class Ukrainian:
 
         # espnet's modules hold themselves by their hooks.
         gc.collect()
+        if self.device != "cpu":
+            import torch
+
+            # What is free on the device is kept for this process otherwise.
+            getattr(torch, self.device).empty_cache()
 
     def synthesise(
         self, batch: Sequence[Utterance], *, give_up: Callable[[], bool]
@@ -163,7 +169,7 @@ class Ukrainian:
         for index, samples in zip(spoken, made, strict=True):
             speed = batch[index].speed
             results[index] = (
-                samples if speed == 1.0 else audio.stretch(samples, SAMPLE_RATE, 1.0 / speed)
+                samples if speed == 1.0 else audio.stretch(samples, self.sample_rate, 1.0 / speed)
             )
         return results
 
