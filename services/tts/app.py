@@ -104,6 +104,7 @@ def create_app(
             last_success=now.last_success,
             last_error=now.last_error,
             uptime=round(now.uptime, 3),
+            hung=now.hung,
         )
 
     @app.get("/voices")

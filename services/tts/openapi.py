@@ -315,6 +315,7 @@ def _health(stamp: _Json) -> _Json:
         last_success=optional_stamp,
         last_error=optional_text,
         uptime=number,
+        hung={"type": "boolean"},
     )
 
 

@@ -85,6 +85,8 @@ class Snapshot:
     last_success: float | None
     last_error: str | None
     uptime: float
+    hung: bool
+    """Whether the engine that speaks does not come back: only a new process speaks again."""
 
     @property
     def ready(self) -> bool:
@@ -190,7 +192,8 @@ class Worker:
         """The state now. A hang is found here: the thread that hangs cannot tell of it."""
         with self._changed:
             busy = bool(self._running)
-            reason = self._chain.hung() or self._chain.why_silent()
+            hang = self._chain.hung()
+            reason = hang or self._chain.why_silent()
             if self._closed:
                 state = State.DRAINING
             elif reason is not None:
@@ -216,6 +219,7 @@ class Worker:
                 last_success=max((one.last_success or 0.0 for one in links), default=0.0) or None,
                 last_error=self._chain.last_error,
                 uptime=time.monotonic() - self._started,
+                hung=hang is not None,
             )
 
     def close(self, *, timeout: float) -> bool:

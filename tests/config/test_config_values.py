@@ -34,7 +34,7 @@ def test_the_default_system() -> None:
     assert fleet.state_dir == str(REPOSITORY / ".atlas")
     assert tts.command == ("python", "-m", "services.tts", "--device", "auto")
     assert tts.venv == str(REPOSITORY / ".venv")
-    assert tts.env == {"PYTORCH_ENABLE_MPS_FALLBACK": "1"}
+    assert tts.env == {"PYTORCH_ENABLE_MPS_FALLBACK": "1", "TTS_CACHE_DIR": ".cache/tts"}
     assert tts.sockets == (spec.SocketSpec("http", (("127.0.0.1", 3001), ("::1", 3001))),)
     assert tts.startup is not None
     assert tts.startup.budget == 120.0

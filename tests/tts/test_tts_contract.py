@@ -63,6 +63,7 @@ def test_health(url: str) -> None:
     assert isinstance(body["links"], list)
     (link,) = body["links"]
     assert (link["name"], link["device"], link["state"]) == ("espeak", "cpu", "ready")
+    assert body["hung"] is False
     assert {"queued", "busy", "last_success", "last_error", "uptime", "pid", "cache"} <= body.keys()
 
 

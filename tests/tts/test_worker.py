@@ -227,6 +227,7 @@ def test_a_hang_is_noticed_while_its_thread_is_stuck_and_survived_when_it_ends()
         waiting = submit(worker, "два")
         state_is(worker, State.FAILED)
         assert "hangs" in str(worker.snapshot().reason)
+        assert worker.snapshot().hung
         worker.fail_if_hung()
         assert isinstance(running.outcome, Broken)
         assert isinstance(waiting.outcome, Refused)
@@ -234,6 +235,7 @@ def test_a_hang_is_noticed_while_its_thread_is_stuck_and_survived_when_it_ends()
             pass
         engine.release()
         state_is(worker, State.READY)
+        assert not worker.snapshot().hung
 
 
 def test_close_refuses_what_waits_and_what_is_in_work() -> None:

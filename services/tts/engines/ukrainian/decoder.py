@@ -196,7 +196,7 @@ class _Rows:
             inputs = self._hidden[at]
         out = decoder._out(torch.cat((inputs, context), 1))
         # (rows, mels, frames): with more than one frame a turn they are interleaved.
-        frames = out[:, : decoder._mels * decoder._step].unflatten(1, (decoder._mels, -1))
+        frames = out[:, : decoder._mels * decoder._step].view(len(self), decoder._mels, -1)
         self._last = frames[:, :, -1]
         self._frames.append(frames)
         self._stops.append(out[:, decoder._mels * decoder._step :])
@@ -218,7 +218,7 @@ class _Rows:
             history += weights
         else:
             history.copy_(weights)
-        return (weights.unsqueeze(1) @ self._memory).squeeze(1)
+        return torch.bmm(weights.unsqueeze(1), self._memory).squeeze(1)
 
     def at_limit(self) -> bool:
         """Whether some row may not go on, whatever its stop token says."""

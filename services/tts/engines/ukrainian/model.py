@@ -52,11 +52,19 @@ class Model:
     """Encoder, decoder and vocoder on one device; one synthesis at a time."""
 
     def __init__(
-        self, generator: torch.nn.ModuleDict, device: torch.device, *, exact: bool
+        self,
+        generator: torch.nn.ModuleDict,
+        device: torch.device,
+        *,
+        exact: bool,
+        as_on_gpu: bool = False,
     ) -> None:
-        """Takes a folded generator over and moves it; `exact` keeps every weight in 32 bits."""
+        """Takes a folded generator over and moves it; `exact` keeps every weight in 32 bits.
+
+        `as_on_gpu` computes as a GPU would, whatever the device: `operators` looks at that way.
+        """
         generator = generator.to(device)
-        on_cpu = device.type == "cpu"
+        on_cpu = device.type == "cpu" and not as_on_gpu
         if on_cpu:
             # Threads of our own work on sentences and pieces; see `vocoder`.
             torch.set_num_threads(1)
@@ -71,7 +79,7 @@ class Model:
         self._bfloat16 = on_cpu and not exact and takes_bfloat16()
         with torch.inference_mode():
             self._decoder = Decoder(text2mel.dec, half=self._half)
-        self._vocoder = Vocoder(vocoder, bfloat16=self._bfloat16)
+        self._vocoder = Vocoder(vocoder, on_cpu=on_cpu, bfloat16=self._bfloat16)
 
     @property
     def precision(self) -> str:

@@ -55,7 +55,7 @@ def audit_voice(directory: Path) -> Audit:
     """What speaking a word with the voice in `directory` asks torch for. Raises EngineError."""
     found = files.read(directory)
     generator = build(found.weights, found.conf, idim=len(found.tokens), odim=found.mels)
-    model = Model(generator, torch.device("cpu"), exact=True)
+    model = Model(generator, torch.device("cpu"), exact=True, as_on_gpu=True)
     tokens = tuple(found.tokens.index(token) for token in _WORD)
     try:
         return audit_synthesis(model, Line(tokens, found.speakers[DEFAULT_VOICE], seed=0))
@@ -64,10 +64,7 @@ def audit_voice(directory: Path) -> Audit:
 
 
 def audit_synthesis(model: Model, line: Line) -> Audit:
-    """What speaking one line asks torch for. The model must be an exact one on the CPU.
-
-    That is the way of a GPU: weights in 16 bits are for the CPU alone. Raises EngineError.
-    """
+    """What speaking one line asks torch for, of a model made with `as_on_gpu`. Raises EngineError."""
     # What other threads ask for is not seen, so its threads stand aside.
     vocoder = model._vocoder
     pool = vocoder._pool

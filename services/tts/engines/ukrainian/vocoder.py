@@ -58,10 +58,8 @@ def takes_bfloat16() -> bool:
 class Vocoder:
     """A HiFi-GAN generator whose weight norm is folded, with the threads that it computes on."""
 
-    def __init__(self, generator: Any, *, bfloat16: bool) -> None:
-        """Takes the generator over, on the device where it is."""
-        self._device: torch.device = next(generator.parameters()).device
-        on_cpu = self._device.type == "cpu"
+    def __init__(self, generator: Any, *, on_cpu: bool, bfloat16: bool) -> None:
+        """Takes the generator over, on the device where it is; `on_cpu` as in `Model`."""
         if on_cpu:
             _make_two_dimensional(generator)
         self._dtype = torch.bfloat16 if bfloat16 else torch.float32
@@ -199,5 +197,6 @@ def _two_dimensional(one: torch.nn.Conv1d | torch.nn.ConvTranspose1d) -> torch.n
         )
     weight = one.weight.detach().unsqueeze(2).contiguous(memory_format=torch.channels_last)
     other.register_parameter("weight", torch.nn.Parameter(weight, requires_grad=False))
-    other.register_parameter("bias", one.bias)
+    bias: Any = one.bias
+    other.register_parameter("bias", bias)
     return other
