@@ -64,7 +64,10 @@ def audit_voice(directory: Path) -> Audit:
 
 
 def audit_synthesis(model: Model, line: Line) -> Audit:
-    """What speaking one line asks torch for, of a model made with `as_on_gpu`. Raises EngineError."""
+    """What speaking one line asks torch for; the model was made with `as_on_gpu`.
+
+    Raises EngineError.
+    """
     # What other threads ask for is not seen, so its threads stand aside.
     vocoder = model._vocoder
     pool = vocoder._pool
