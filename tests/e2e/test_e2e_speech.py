@@ -26,6 +26,7 @@ def speech(tmp_path: Path) -> Iterator[tuple[System, int]]:
     service = document["services"]["tts"]
     service["command"][0] = sys.executable
     service["cwd"] = str(CHECKOUT)
+    service["env"]["TTS_CACHE_DIR"] = str(tmp_path / "cache")
     service["sockets"] = {"http": f"localhost:{port}"}
     del service["venv"]
     system.write({"tts": service})
