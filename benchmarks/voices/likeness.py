@@ -63,13 +63,21 @@ def _stock(
     model: Path, frames: float, sentences: Sequence[str], seeds: Sequence[int]
 ) -> list[Samples]:
     orders = "".join(
-        json.dumps({"text": text, "voice": _VOICE, "seed": seed, "frames": frames}) + "\n"
+        json.dumps(
+            {
+                "directory": str(model.resolve()),
+                "text": text,
+                "voice": _VOICE,
+                "seed": seed,
+                "frames": frames,
+            }
+        )
+        + "\n"
         for text, seed in zip(sentences, seeds, strict=True)
     )
     with tempfile.TemporaryDirectory() as out:
         subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "tests.voices.stock", str(model), out],
-            cwd=model,
+            [sys.executable, "-W", "ignore", "-m", "tests.voices.stock", out],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             input=orders,
             stdout=subprocess.DEVNULL,

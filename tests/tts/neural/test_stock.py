@@ -60,7 +60,9 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.voices.stock", str(out)],
         input=lines,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # With more threads, each of which waits for the others in every layer, other tests on the
+        # same cores make this last minutes.
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,

@@ -1,10 +1,10 @@
 """The model of ukrainian-tts: characters and a speaker in, samples out.
 
-Built straight from espnet's `JointText2Wav`: `Text2Speech` does no more for this model, and imports
-every task that espnet has, which takes ten seconds and asks the network. Parameters are never
-initialised (the modules are made on the meta device and given the file's tensors), the
-discriminator is left out, and weight norm is folded, so that `aten::_weight_norm_interface`, which
-Apple's GPUs lack, is never asked for.
+Built straight from the two espnet modules that speak. `Text2Speech` does no more for this model and
+imports every task that espnet has, which takes ten seconds and asks the network; `JointText2Wav`
+around the two adds a discriminator, losses and scipy, for training alone, and 1 s. The modules are
+made on the meta device and given the file's tensors, so no parameter is ever initialised. Weight
+norm is folded, so that `aten::_weight_norm_interface`, which Apple's GPUs lack, is never asked for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from services.tts.engine import EngineError
 from services.tts.engines.ukrainian.decoder import Decoder, Passage, takes_half
@@ -34,6 +36,22 @@ FRAMES_PER_TOKEN: Final = 10
 """Where a sentence is ended whose stop token does not fire, as in stock; speech has about 6."""
 
 _PREFIX: Final = "tts.generator."
+_LENGTH: Final = ".weight_g"
+_DIRECTION: Final = ".weight_v"
+_KINDS: Final = {"text2mel": "tacotron2", "vocoder": "hifigan_generator"}
+"""The types that `tts_conf` may name, which are JointText2Wav's defaults too."""
+
+
+# Those of `init` call the tensor's own, where a mode does not see into; some are never asked for.
+_FILLING: Final = frozenset(
+    {
+        torch.Tensor.normal_,
+        torch.Tensor.uniform_,
+        init.normal_,
+        init.uniform_,
+        init.kaiming_uniform_,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +148,16 @@ def build(weights: Path, conf: Mapping[str, Any], *, idim: int, odim: int) -> to
     `odim` the number of mels. Raises EngineError when file and configuration do not belong
     together.
     """
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        # espnet and its libraries warn of their own deprecations, which nobody here can mend, and
-        # print that Flash Attention is missing, which this model has no use for.
-        warnings.simplefilter("ignore")
-        from espnet2.gan_tts.joint.joint_text2wav import JointText2Wav
-
-        with torch.device("meta"):
-            generator: torch.nn.ModuleDict = JointText2Wav(idim=idim, odim=odim, **conf).generator
+    for part, kind in _KINDS.items():
+        if conf.get(f"{part}_type", kind) != kind:
+            raise EngineError(
+                f"config.yaml names {conf[f'{part}_type']} as {part}, where {kind} is expected, as "
+                "in ukrainian-tts v6.0.0"
+            )
+    generator = _unfilled(
+        {**conf.get("text2mel_params", {}), "idim": idim, "odim": odim},
+        {**conf.get("vocoder_params", {}), "in_channels": odim, "use_weight_norm": False},
+    )
     loaded = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
     state = {
         name.removeprefix(_PREFIX): tensor
@@ -145,10 +165,55 @@ def build(weights: Path, conf: Mapping[str, Any], *, idim: int, odim: int) -> to
         if name.startswith(_PREFIX)
     }
     try:
-        generator.load_state_dict(state, strict=True, assign=True)
-    except RuntimeError as error:
+        generator.load_state_dict(folded(state), strict=True, assign=True)
+    except (RuntimeError, KeyError) as error:
         raise EngineError(f"model.pth and config.yaml are not of one model: {error}") from error
-    generator.eval().requires_grad_(False)
-    vocoder: Any = generator["vocoder"]
-    vocoder.remove_weight_norm()
-    return generator
+    return generator.eval().requires_grad_(False)
+
+
+def folded(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state with one weight for each direction and length that weight norm keeps apart.
+
+    The sum is torch's own, which a layer with weight norm does anew in every call, so the samples
+    are the same to the bit. What else is in the state stays.
+    """
+    whole = dict(state)
+    for name in state:
+        if name.endswith(_LENGTH):
+            stem = name.removesuffix(_LENGTH)
+            length, direction = whole.pop(name), whole.pop(stem + _DIRECTION)
+            whole[f"{stem}.weight"] = torch._weight_norm(direction, length, 0)
+    return whole
+
+
+def _unfilled(text2mel: Mapping[str, Any], vocoder: Mapping[str, Any]) -> torch.nn.ModuleDict:
+    """The two modules with parameters that have a shape and no memory. Raises EngineError."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        # espnet and its libraries warn of their own deprecations, which nobody here can mend, and
+        # print that Flash Attention is missing, which this model has no use for.
+        warnings.simplefilter("ignore")
+        from espnet2.gan_tts.hifigan.hifigan import HiFiGANGenerator
+        from espnet2.tts.tacotron2.tacotron2 import Tacotron2
+
+        try:
+            with torch.device("meta"), _NoFirstValues():
+                return torch.nn.ModuleDict(
+                    {"text2mel": Tacotron2(**text2mel), "vocoder": HiFiGANGenerator(**vocoder)}
+                )
+        except (TypeError, ValueError, AssertionError, NotImplementedError) as error:
+            raise EngineError(f"espnet does not take what config.yaml says: {error}") from error
+
+
+class _NoFirstValues(TorchFunctionMode):
+    """Leaves out the random first values of parameters: those of the file come in their place.
+
+    On the meta device they would cost no computing, yet bring in torch's compiler: 1.3 s.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _FILLING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
