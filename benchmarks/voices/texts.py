@@ -12,7 +12,7 @@ _SAID: Final = (
 )
 _WORDS: Final = tuple(_SAID.split())
 _BY_LENGTH: Final = {
-    length: [word for word in _WORDS if len(word) == length] for length in range(1, 10)
+    length: [word for word in _WORDS if len(word) == length] for length in range(2, 6)
 }
 _SENTENCE: Final = 60
 """Characters after which a sentence ends with its next word."""
@@ -30,8 +30,9 @@ def text(characters: int, seed: int) -> str:
     choose = random.Random(f"{seed} {characters}")  # noqa: S311 - texts, no secrets
     said = ""
     sentence = 0
-    while (left := characters - len(said)) > max(_BY_LENGTH) + 1:
-        word = choose.choice([word for word in _WORDS if len(word) <= left - 3])
+    # Down to a last word of 2 to 5 letters: there are many, so that short texts differ as well.
+    while (left := characters - len(said)) > 6:
+        word = choose.choice([word for word in _WORDS if len(word) <= left - 4])
         ends = sentence > _SENTENCE and left > _SENTENCE
         said += f"{word}{'.' if ends else ''} "
         sentence = 0 if ends else sentence + len(word) + 1

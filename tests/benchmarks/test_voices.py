@@ -13,7 +13,7 @@ def test_a_text_is_as_long_as_asked_and_of_each_seed_another(characters: int) ->
     texts = [text(characters, seed) for seed in range(50)]
     assert {len(one) for one in texts} == {characters}
     assert all(one.endswith(".") and "  " not in one for one in texts)
-    assert len(set(texts)) > 1
+    assert len(set(texts)) >= 45, "the phrase cache would answer"
     assert text(characters, 7) == text(characters, 7)
 
 

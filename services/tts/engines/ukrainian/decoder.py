@@ -2,7 +2,9 @@
 
 The time goes into reading weights: the recurrent layers are 63 MB, read from memory for every
 frame. So sentences are decoded side by side (one reading serves all), a row leaves the batch when
-its sentence ends, and on x86 the recurrent weights are kept in half precision unless `exact`.
+its sentence ends, and on x86 the recurrent weights are kept in half precision unless `exact`. What
+has been decoded is handed on while the rest is still to come, so that the vocoder has other cores
+busy meanwhile.
 The arithmetic is that of espnet's `Decoder.inference` and `AttLoc`, put together from the same
 parameters; sums are taken in another order, so samples agree to about 1e-5 and not to the bit.
 """
@@ -19,7 +21,7 @@ from torch.nn import functional
 from services.tts.engine import EngineError, GivenUp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     Product: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
     """A linear layer: (rows, inputs) to (rows, outputs)."""
@@ -29,7 +31,10 @@ _BLOCK: Final = 32
 """Frames whose dropout is drawn, and on a GPU sent there, at once."""
 
 _GPU_LOOKS: Final = 8
-"""Frames between two looks at the stop token on a GPU: each look waits for the device."""
+"""Turns between two looks at the stop token on a GPU: each look waits for the device."""
+
+_HAND_ON: Final = 32
+"""Turns after which what has been decoded is handed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +87,12 @@ class Decoder:
         passages: Sequence[Passage],
         *,
         give_up: Callable[[], bool],
-        finished: Callable[[int, torch.Tensor], None],
+        take: Callable[[int, torch.Tensor, bool], None],
     ) -> None:
-        """Decodes all passages, and calls `finished` with the index and mel of each as it ends.
+        """Decodes all passages, and calls `take` with what has been decoded of each, part by part.
 
-        The mel has the shape (frames, mels), before the postnet. Raises GivenUp.
+        Its arguments are the index of the passage, mel frames of shape (frames, mels) as they are
+        before the postnet, and whether they are the last. Raises GivenUp.
         """
         looks = 1 if self._device.type == "cpu" else _GPU_LOOKS
         rows = _Rows(self, passages)
@@ -98,15 +104,15 @@ class Decoder:
             if give_up():
                 raise GivenUp
             ended = rows.ended()
-            if not ended:
+            if not ended and turn % _HAND_ON:
                 continue
-            for row, frames in ended.items():
-                finished(rows.passage(row), rows.mel(row, frames))
-            kept = [row for row in range(len(rows)) if row not in ended]
-            if not kept:
-                return
-            rows.keep(kept)
-            dropout.keep(kept)
+            rows.hand_on(ended, take)
+            if ended:
+                kept = [row for row in range(len(rows)) if row not in ended]
+                if not kept:
+                    return
+                rows.keep(kept)
+                dropout.keep(kept)
 
 
 def takes_half() -> bool:
@@ -153,7 +159,6 @@ class _Rows:
         self._frames: list[torch.Tensor] = []
         self._stops: list[torch.Tensor] = []
         self._looked = 0
-        self._past: list[list[torch.Tensor]] = [[] for _ in passages]
 
         lengths = [one.memory.shape[0] for one in passages]
         first = passages[0].memory
@@ -176,10 +181,6 @@ class _Rows:
 
     def __len__(self) -> int:
         return len(self._indices)
-
-    def passage(self, row: int) -> int:
-        """Index among the passages of what is decoded in a row."""
-        return self._indices[row]
 
     def advance(self, dropout: Sequence[torch.Tensor]) -> None:
         """Makes one turn's frames of every row."""
@@ -225,7 +226,7 @@ class _Rows:
         return self._turn >= min(self._limits)
 
     def ended(self) -> dict[int, int]:
-        """The rows that have ended, each with the frames since the last `keep` that count."""
+        """The rows that have ended, each with the frames since the last `hand_on` that count."""
         stops = torch.stack(self._stops[self._looked :], 1) >= 0.0
         fired = stops.any(2).cpu()
         ended: dict[int, int] = {}
@@ -241,19 +242,19 @@ class _Rows:
         self._looked = len(self._stops)
         return ended
 
-    def mel(self, row: int, frames: int) -> torch.Tensor:
-        """What a row has made, shape (frames, mels)."""
-        fresh = torch.cat([one[row] for one in self._frames], 1)[:, :frames]
-        return torch.cat((*self._past[row], fresh), 1).T
-
-    def keep(self, rows: list[int]) -> None:
-        """Lets every other row go."""
-        for row, past in enumerate(self._past):
-            past.append(torch.cat([one[row] for one in self._frames], 1))
+    def hand_on(
+        self, ended: Mapping[int, int], take: Callable[[int, torch.Tensor, bool], None]
+    ) -> None:
+        """Gives away the frames of every row since the last time; of `ended` those that count."""
+        fresh = torch.cat(self._frames, 2).transpose(1, 2)
         self._frames.clear()
         self._stops.clear()
         self._looked = 0
-        self._past = [self._past[row] for row in rows]
+        for row, index in enumerate(self._indices):
+            take(index, fresh[row, : ended.get(row)], row in ended)
+
+    def keep(self, rows: list[int]) -> None:
+        """Lets every other row go."""
         self._indices = [self._indices[row] for row in rows]
         self._limits = [self._limits[row] for row in rows]
         at = torch.tensor(rows, device=self._last.device)

@@ -92,12 +92,13 @@ class Model:
         self._device = device
         self._end = int(text2mel.eos)
         self._text2mel = text2mel
-        self._postnet = text2mel.dec.postnet
         self._half = on_cpu and not exact and takes_half()
         self._bfloat16 = on_cpu and not exact and takes_bfloat16()
         with torch.inference_mode():
             self._decoder = Decoder(text2mel.dec, half=self._half)
-        self._vocoder = Vocoder(vocoder, on_cpu=on_cpu, bfloat16=self._bfloat16)
+        self._vocoder = Vocoder(
+            text2mel.dec.postnet, vocoder, on_cpu=on_cpu, bfloat16=self._bfloat16
+        )
 
     @property
     def precision(self) -> str:
@@ -111,16 +112,15 @@ class Model:
 
     def synthesise(self, lines: Sequence[Line], *, give_up: Callable[[], bool]) -> list[Samples]:
         """Speaks the lines side by side. Raises GivenUp, or what torch raises."""
-        sounds: dict[int, Sound] = {}
+        sounds = [Sound(self._vocoder, give_up) for _ in lines]
 
-        def finished(index: int, mel: torch.Tensor) -> None:
-            # Its samples are made while the others are still decoded.
-            sounds[index] = self._vocoder.start(lambda: self._refined(mel), give_up)
+        def take(index: int, frames: torch.Tensor, last: bool) -> None:
+            sounds[index].feed(frames, last=last)
 
         with torch.inference_mode():
             passages = [self._passage(line) for line in lines]
-            self._decoder.decode(passages, give_up=give_up, finished=finished)
-        return [sounds[index].samples() for index in range(len(lines))]
+            self._decoder.decode(passages, give_up=give_up, take=take)
+        return [sound.samples() for sound in sounds]
 
     def _passage(self, line: Line) -> Passage:
         tokens = torch.tensor([*line.tokens, self._end], device=self._device)
@@ -133,12 +133,6 @@ class Model:
             most_frames=FRAMES_PER_TOKEN * len(tokens),
             dropout=torch.Generator().manual_seed(line.seed),
         )
-
-    def _refined(self, mel: torch.Tensor) -> torch.Tensor:
-        if self._postnet is None:
-            return mel
-        refined: torch.Tensor = mel + self._postnet(mel.T[None])[0].T
-        return refined
 
 
 def build(weights: Path, conf: Mapping[str, Any], *, idim: int, odim: int) -> torch.nn.ModuleDict:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -68,23 +67,7 @@ def audit_synthesis(model: Model, line: Line) -> Audit:
 
     Raises EngineError.
     """
-    # What other threads ask for is not seen, so its threads stand aside.
-    vocoder = model._vocoder
-    pool = vocoder._pool
-    vocoder._pool = _Here()
-    try:
-        return audit(lambda: model.synthesise([line], give_up=lambda: False))
-    finally:
-        vocoder._pool = pool
-
-
-class _Here(ThreadPoolExecutor):
-    """Does what it is given at once, in the thread of whoever gives it."""
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        future: Future[T] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
+    return audit(lambda: model.synthesise([line], give_up=lambda: False))
 
 
 def audit(act: Callable[[], object]) -> Audit:
