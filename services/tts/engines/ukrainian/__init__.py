@@ -83,10 +83,9 @@ class Ukrainian:
 
         # Before torch is imported, which looks only then; what the user set stands.
         os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-        # oneDNN keeps the code that it generated for each shape it has met, 0.8 MB each, and every
-        # length of sentence is another shape: with its 1024 the process grew by 700 MB. 256 are
-        # enough for what recurs, and cost no measurable time.
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+        # oneDNN keeps the code that it made for the last 1024 shapes, up to 0.8 MB each. The pieces
+        # of the vocoder have few shapes, and take 370 places.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
         try:
             found = files.read(self._directory)
             import torch
