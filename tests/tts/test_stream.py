@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+import urllib3
 
 from services.tts.engine import EngineError
 from tests.tts.doubles import PATIENCE, FakeEngine, tone, until
@@ -77,10 +78,13 @@ def test_the_first_sentence_is_there_while_the_second_is_spoken(
 def test_a_failure_in_mid_stream_is_seen_by_the_client(serve: Callable[..., Harness]) -> None:
     engine = Stepwise()
     engine.failing = True
-    engine.go_on.set()
     server = serve(engine)
-    with pytest.raises(requests.exceptions.ChunkedEncodingError):
-        say(server.url, "раз. два", return_audio=True, stream=True)
+    with streamed(server.url, "раз. два") as answer:
+        # Before the first bytes have left a failure would still be a status.
+        assert len(answer.raw.read(44)) == 44
+        engine.go_on.set()
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            answer.raw.read()
     assert say(server.url, "раз").status_code == 200
 
 
