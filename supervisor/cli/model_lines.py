@@ -61,8 +61,12 @@ def event_line(event: Event, where: str) -> str:
         case Already(size=size):
             return f"{name}: already there, {wording.size(size)}"
         case Adopted(size=size, compared=compared):
-            how = "as on the server" if compared else "not compared with the server's"
-            return f"{name}: found in its place, {wording.size(size)}, {how}; recorded"
+            how = (
+                "as on the server; recorded"
+                if compared
+                else "not compared with the server's, so not recorded"
+            )
+            return f"{name}: found in its place, {wording.size(size)}, {how}"
         case Linked(origin=origin, size=size, compared=compared):
             how = "" if compared else "; not compared with the server's"
             return f"{name}: linked to {printable(origin)}, {wording.size(size)}{how}"

@@ -124,7 +124,8 @@ def _stays(wanted: Wanted, work: _Work) -> bool:
         why = "is not the file that the server has"
         work.errand.tell(Replacing(wanted.model, wanted.name, wanted.path, why))
         return False
-    _record(wanted, found.size, found.sha256 or sha256_of(wanted.path), work)
+    if agrees:
+        _record(wanted, found.size, found.sha256 or sha256_of(wanted.path), work)
     work.errand.tell(
         Adopted(wanted.model, wanted.name, wanted.path, found.size, compared=agrees is True)
     )
@@ -155,7 +156,9 @@ def _link(wanted: Wanted, origin: str, work: _Work) -> bool:
         return False
     symbolic = link(origin, wanted.path)
     Part(wanted.path).discard()
-    _record(wanted, size, sha256 or sha256_of(wanted.path), work)
+    # What the server was not asked of must not be what its file is held to ever after.
+    if compared:
+        _record(wanted, size, sha256 or sha256_of(wanted.path), work)
     work.errand.tell(
         Linked(
             wanted.model,

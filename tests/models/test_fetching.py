@@ -330,6 +330,7 @@ def test_offline_a_whole_installation_is_linked_and_half_of_one_is_not(
     assert place() is whole
     assert len(place.told(Linked)) == (4 if whole else 0)
     assert not any(event.compared for event in place.told(Linked))
+    assert not place.lock.exists(), "another file of the server would be refused for this"
     if not whole:
         failed = place.told(Failed)
         assert [event.name for event in failed] == list(NAMES)
@@ -414,8 +415,10 @@ def test_files_put_there_by_hand_offline(place: Place, free_port: Callable[[], i
     place.write(place.folder, VOICE)
     assert place()
     assert [event.compared for event in place.told(Adopted)] == [False] * 4
+    # What the server has is still to be seen: it must not be refused for this.
+    assert not place.lock.exists()
     assert place()
-    assert len(place.told(Already)) == 4
+    assert len(place.told(Adopted)) == 4
 
 
 # Trouble -------------------------------------------------------------------------------------

@@ -49,7 +49,8 @@ def test_the_way_of_a_download(done: int, total: int | None, rate: float | None,
         ),
         (
             Adopted(V, M, P, MIB, compared=False),
-            "model.pth: found in its place, 1.0 MiB, not compared with the server's; recorded",
+            "model.pth: found in its place, 1.0 MiB, not compared with the server's, so "
+            "not recorded",
         ),
         (
             Linked(V, M, P, "/old\n/model.pth", MIB, symbolic=False, compared=True),
