@@ -180,7 +180,10 @@ def _states(links: Sequence[LinkStatus]) -> Metric:
         "1 for the state that an engine is in, 0 for every other.",
         labels=("engine", "device", "state"),
     )
-    for link in links:
+    # The device that was chosen may be the CPU, which is a link of its own too. A scrape must not
+    # have a series twice: the better link counts.
+    places = {(link.name, link.device): link for link in reversed(links)}
+    for link in reversed(places.values()):
         for state in LinkState:
             family.add_metric((link.name, link.device, state), float(state is link.state))
     return family

@@ -11,8 +11,9 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from services.tts import metrics
 from services.tts.engine import SAMPLE_RATE, EngineError
-from services.tts.link import LinkState
+from services.tts.link import LinkState, LinkStatus
 from tests.tts.doubles import PATIENCE, FakeEngine
 from tests.tts.processes import say
 
@@ -43,6 +44,17 @@ def scrape(url: str) -> Numbers:
 
 def number(numbers: Numbers, name: str, **labels: str) -> float:
     return numbers[name, frozenset(labels.items())]
+
+
+def test_two_links_of_one_place_are_one_series() -> None:
+    def link(state: LinkState) -> LinkStatus:
+        return LinkStatus("ukrainian", "cpu", state, None, None, None, None)
+
+    family = metrics._states([link(LinkState.READY), link(LinkState.WAITING)])
+    values = {sample.labels["state"]: sample.value for sample in family.samples}
+    assert len(family.samples) == len(LinkState)
+    assert values["ready"] == 1.0
+    assert sum(values.values()) == 1.0
 
 
 def test_speech_is_counted(serve: Callable[..., Harness]) -> None:
