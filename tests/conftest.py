@@ -4,6 +4,11 @@ import asyncio
 import inspect
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on what else the machine does: no test asserts speed.
+settings.register_profile("atlas", deadline=None)
+settings.load_profile("atlas")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -128,26 +128,30 @@ def _run(spec: ServiceSpec, doctor: DoctorSpec, environ: Mapping[str, str]) -> _
         del environment[mark]
     deadline = time.monotonic() + doctor.timeout
     with _pipe() as (output, output_end), _pipe() as (errors, errors_end):
+        command = Command(
+            doctor.command,
+            environment,
+            spec.cwd,
+            output_end,
+            umask=spec.umask,
+            user=spec.user,
+            error_fd=errors_end,
+        )
+        # A Ctrl-C between the start and the `try` would leave it behind. It waits itself, since
+        # `spawn` gives it an empty mask.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        child = None
         try:
-            pid = spawn(
-                Command(
-                    doctor.command,
-                    environment,
-                    spec.cwd,
-                    output_end,
-                    umask=spec.umask,
-                    user=spec.user,
-                    error_fd=errors_end,
-                )
-            )
-        finally:
-            os.close(output_end)
-            os.close(errors_end)
-        child = _Child(pid)
-        try:
+            try:
+                child = _Child(spawn(command))
+            finally:
+                os.close(output_end)
+                os.close(errors_end)
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return _read(child, output, errors, deadline)
         finally:
-            child.end()
+            if child is not None:
+                child.end()
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from supervisor.cli.checks import Ours, state
 from supervisor.cli.examination import examine
 from supervisor.cli.findings import Finding
 from supervisor.core.spec import DoctorSpec, ServiceSpec
+from supervisor.posix.spawn import Command, spawn
 from tests.cli.fake_daemon import FakeDaemon
 from tests.cli.fleets import Ctl, down, service
 
@@ -375,3 +376,18 @@ def test_ctrl_c_ends_the_doctor_too(root: Path) -> None:
     assert "interrupted: nothing was changed" in said
     gone, _ = psutil.wait_procs([asked], timeout=DEADLINE)
     assert gone == [asked]
+
+
+def test_ctrl_c_while_the_doctor_is_started_ends_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[psutil.Process] = []
+
+    def interrupted(command: Command) -> int:
+        pid = spawn(command)
+        started.append(psutil.Process(pid))
+        os.kill(os.getpid(), signal.SIGINT)
+        return pid
+
+    monkeypatch.setattr(examination, "spawn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        findings_of(spec("import time; time.sleep(1000)"))
+    assert not started[0].is_running()
