@@ -137,21 +137,35 @@ def _run(spec: ServiceSpec, doctor: DoctorSpec, environ: Mapping[str, str]) -> _
             user=spec.user,
             error_fd=errors_end,
         )
-        # A Ctrl-C between the start and the `try` would leave it behind. It waits itself, since
-        # `spawn` gives it an empty mask.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         child = None
         try:
-            try:
-                child = _Child(spawn(command))
-            finally:
-                os.close(output_end)
-                os.close(errors_end)
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            with _interrupted_later():
+                try:
+                    child = _Child(spawn(command))
+                finally:
+                    os.close(output_end)
+                    os.close(errors_end)
             return _read(child, output, errors, deadline)
         finally:
             if child is not None:
                 child.end()
+
+
+@contextlib.contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Hold back a Ctrl-C that comes in the block until its end.
+
+    What has been started and is not written down yet would be left behind. A blocked signal would
+    not do: another thread might take it.
+    """
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager
