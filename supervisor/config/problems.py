@@ -25,7 +25,11 @@ class Problem:
 
     def __str__(self) -> str:
         """Return `file:line:column path: message; hint`, without the parts that are missing."""
-        where = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        file = self.file
+        if not file.isprintable():
+            # YAML can name a file with a line end in it, and a problem is one line.
+            file = file.encode("unicode_escape").decode("ascii")
+        where = ":".join(str(part) for part in (file, self.line, self.column) if part)
         what = f"{self.path}: {self.message}" if self.path else self.message
         line = f"{where} {what}" if self.path else f"{where}: {what}"
         return f"{line}; {self.hint}" if self.hint else line

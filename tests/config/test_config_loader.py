@@ -202,3 +202,8 @@ def test_a_root_that_reads_differently_without_a_parser_is_refused(
 def test_the_state_directory_of_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         state_dir(tmp_path)
+
+
+def test_a_problem_is_one_line_whatever_its_file_is_called() -> None:
+    assert str(Problem("/a\nb/.env", 1, 2, "", "it is bad")) == "/a\\nb/.env:1:2: it is bad"
+    assert str(Problem("/дім/.env", None, None, "", "it is bad")) == "/дім/.env: it is bad"
