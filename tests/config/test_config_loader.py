@@ -11,6 +11,7 @@ import pytest
 
 from supervisor.config import ConfigError, load, loader, state_dir
 from supervisor.config.compile import CPU_SECONDS, compile_file
+from supervisor.config.problems import Problem
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICES = REPOSITORY / "config" / "services.yaml"
