@@ -7,6 +7,7 @@ is `{"error": "<one string>"}` with other keys beside it. No text of a client is
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import time
@@ -19,10 +20,15 @@ from werkzeug.exceptions import HTTPException
 
 from services.tts import openapi, origin, speech_api, speech_request
 from services.tts.audio import WavFile, WavStream
-from services.tts.delivery import ClientGoneError, Delivery, GivenUpError, SpeechFailedError
+from services.tts.delivery import (
+    ClientGoneError,
+    Delivery,
+    GivenUpError,
+    SpeechFailedError,
+    cut_off_visibly,
+)
 from services.tts.engine import DEFAULT_VOICE, SAMPLE_RATE, VOICES
 from services.tts.metrics import Metrics
-from services.tts.server import CutOffError
 from services.tts.speech_request import RequestError, SpeechRequest
 from services.tts.worker import State, UnavailableError, Worker
 
@@ -219,7 +225,8 @@ def _stream(speech: Speech, pieces: Iterator[Piece]) -> Response:
     with ExitStack() as place:
         place.callback(speech.close)
         first = next(pieces)
-        response = Response(_wav_stream(speech, first, pieces), content_type="audio/wav")
+        body = cut_off_visibly(_wav_stream(speech, first, pieces))
+        response = Response(body, content_type="audio/wav")
         response.headers["Content-Disposition"] = f"attachment; filename=tts_{int(time.time())}.wav"
         response.headers.update(speech.headers(first))
         g.spoken = f" characters={len(speech.text)} streamed"
@@ -229,13 +236,8 @@ def _stream(speech: Speech, pieces: Iterator[Piece]) -> Response:
 
 def _wav_stream(speech: Speech, first: Piece, rest: Iterator[Piece]) -> Iterator[bytes]:
     wav = WavStream(SAMPLE_RATE, speech.pause)
-    try:
-        yield wav.chunk(first.samples)
-        for piece in rest:
-            yield wav.chunk(piece.samples)
-    except (SpeechFailedError, GivenUpError, ClientGoneError) as error:
-        # The status line has left: only a body without its end still tells of the failure.
-        raise CutOffError(f"in mid-stream: {error}") from error
+    for piece in itertools.chain([first], rest):
+        yield wav.chunk(piece.samples)
 
 
 def _shown_link(link: LinkStatus) -> dict[str, object]:

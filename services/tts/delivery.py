@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Final, Self, assert_never
 
 from services.tts import speech_request
 from services.tts.job import Broken, Cancelled, Order, Piece, Refused, Spoken
+from services.tts.server import CutOffError
 from services.tts.speech_request import RequestError
 from services.tts.worker import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from services.tts.audio import Effect
@@ -52,6 +53,21 @@ class GivenUpError(UnavailableError):
 
 class ClientGoneError(Exception):
     """The client has closed its connection."""
+
+
+MID_STREAM: Final = (SpeechFailedError, GivenUpError, ClientGoneError)
+"""What can come after the first piece."""
+
+
+def cut_off_visibly(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """A reply's body that breaks where its speech does.
+
+    The status line has left by then: only a body without its end still tells of the failure.
+    """
+    try:
+        yield from chunks
+    except MID_STREAM as error:
+        raise CutOffError(f"in mid-stream: {error}") from error
 
 
 class Delivery:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from services.tts import diagnosis
+from services.tts.chain import WARM_UP_SECONDS, WARM_UP_SENTENCE
 from services.tts.engine import DEFAULT_VOICE, SAMPLE_RATE, EngineError, Utterance
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ _NEURAL: Final = ("torch", "espnet", "kaldiio")
 _PACKAGES: Final = ("numpy", "espeakng-loader", "ukrainian-tn", "ukrainian-word-stress", *_NEURAL)
 _FALLBACK: Final = "PYTORCH_ENABLE_MPS_FALLBACK"
 _INCIDENT: Final = "aten::_weight_norm_interface"
-_WORD: Final = "привіт"
-_LEAST_SECONDS: Final = 0.2
 _SENTENCE_LIMIT: Final = 60.0
 
 
@@ -165,14 +164,14 @@ def _spoken(check: str, engine: Engine) -> Finding:
     try:
         loaded = time.perf_counter()
         (samples,) = engine.synthesise(
-            [Utterance(_WORD, DEFAULT_VOICE, 1.0)], give_up=lambda: False
+            [Utterance(WARM_UP_SENTENCE, DEFAULT_VOICE, 1.0)], give_up=lambda: False
         )
         ended = time.perf_counter()
         fingerprint = engine.fingerprint
     finally:
         engine.unload()
     heard = audio.audible_seconds(samples, SAMPLE_RATE)
-    if heard <= _LEAST_SECONDS:
+    if heard <= WARM_UP_SECONDS:
         raise EngineError(f"{engine.name} was audible for {heard:.2f} s only")
     details = {
         "device": engine.device,

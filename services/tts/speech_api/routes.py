@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, g, jsonify, request
 
-from services.tts.delivery import ClientGoneError, SpeechFailedError
+from services.tts.delivery import MID_STREAM, cut_off_visibly
 from services.tts.engine import DEFAULT_VOICE, VOICES
-from services.tts.server import CutOffError
 from services.tts.speech_api import encoding, events
 from services.tts.speech_api.failure import FailureError, failure_of
 from services.tts.speech_api.request import MODEL, VOICE_ALIASES, is_model, no_such_model, read
 from services.tts.speech_request import wait_of
-from services.tts.worker import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from services.tts.job import Piece
     from services.tts.metrics import Metrics
     from services.tts.speech_api.request import SpeechRequest
-
-
-_MID_STREAM: Final = (SpeechFailedError, UnavailableError, ClientGoneError)
 
 
 def blueprint(delivery: Delivery, metrics: Metrics) -> Blueprint:
@@ -114,21 +110,13 @@ def _reply(
             _as_events(first, chunks, speech, samples), content_type=events.CONTENT_TYPE
         )
     else:
-        response = Response(_as_file(first, chunks), content_type=asked.format.content_type)
+        body = cut_off_visibly(itertools.chain([first], chunks))
+        response = Response(body, content_type=asked.format.content_type)
     g.spoken = f" characters={len(speech.text)} voice={asked.voice} streamed"
     if samples.first is not None:
         response.headers.extend(speech.headers(samples.first))
     response.call_on_close(held.pop_all().close)
     return response
-
-
-def _as_file(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    try:
-        yield from rest
-    except _MID_STREAM as error:
-        # The status has left: only a body without its end still tells of the failure.
-        raise CutOffError(f"in mid-stream: {error}") from error
 
 
 def _as_events(
@@ -138,7 +126,7 @@ def _as_events(
     try:
         for chunk in rest:
             yield events.delta(chunk)
-    except _MID_STREAM as error:
+    except MID_STREAM as error:
         # The reply ends in order, for its reader looks for this event.
         yield events.error(failure_of(error).body)
     else:
