@@ -22,6 +22,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
+from supervisor.logs.relocation import relocate
 from supervisor.logs.rotation import (
     PACKED,
     UNFINISHED,
@@ -135,6 +136,17 @@ class LogFile:
 
     def close(self) -> None:
         """Close the files."""
+    def relocate(self, folder: str) -> None:
+        """Move all files of this log into `folder` and begin it anew; OSError if one stays here.
+
+        A line of which half has come has its other half in the new file.
+        """
+        self.close()
+        try:
+            relocate(self.path, folder)
+        finally:
+            self._open()
+
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
