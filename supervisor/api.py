@@ -5,7 +5,7 @@ import difflib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from supervisor import __version__
 from supervisor.config import codec
@@ -130,16 +130,28 @@ class Api:
         service = request.query.get("service")
         if service is not None and service not in self._runtime.fleet.units:
             return self._unknown([service])
+        if after > self._journal.seq:
+            return problem(
+                409, f"there is no event {after} yet: the journal has begun anew", "read it again"
+            )
         if request.query.get("follow") != "1":
             return Stream(_once(_of(service, self._journal.since(after))))
         return Stream(self._follow(after, service))
 
-    async def _follow(self, seq: int, service: str | None) -> AsyncIterator[object]:
+    async def _follow(self, after: int, service: str | None) -> AsyncIterator[object]:
+        """Yield what is in memory of the entries after that number, and then each new one.
+
+        Ends where a client has fallen behind by more than the memory holds: no entry is left out
+        in silence. The rest is on disk.
+        """
+        seq = after
         while True:
             for entry in self._journal.since(seq):
+                if seq > after and entry.seq != seq + 1:
+                    return
                 seq = entry.seq
                 if service is None or entry.unit == service:
-                    yield asdict(entry)
+                    yield entry.message()
             await self._journal.news()
 
     # Commanding ------------------------------------------------------------------------------
@@ -362,4 +374,4 @@ def _of(service: str | None, entries: Sequence[Entry]) -> list[Entry]:
 
 async def _once(entries: Sequence[Entry]) -> AsyncIterator[object]:
     for entry in entries:
-        yield asdict(entry)
+        yield entry.message()
