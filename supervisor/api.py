@@ -12,6 +12,7 @@ from supervisor.config import codec
 from supervisor.control.messages import Accepted, ChangeMessage, FleetStatus, Plan, Reloading
 from supervisor.control.server import Reply, Request, Routes, Stream, problem
 from supervisor.core import graph
+from supervisor.core.effects import Topic
 from supervisor.core.plan import Change, ChangeKind, fingerprint, masked, plan
 from supervisor.core.spec import FleetSpec
 from supervisor.core.turn import can_overlap
@@ -170,7 +171,7 @@ class Api:
         seq = self._journal.seq
         names = list(self._runtime.fleet.units)
         if not self._life.stopping:
-            self._journal.append("", "daemon", "a client asked the daemon to stop")
+            self._journal.append("", Topic.DAEMON, "a client asked the daemon to stop")
             self._life.stopping = True
             self._life.ending.set()
         return Reply(202, _accepted(names, [], seq))
@@ -243,7 +244,7 @@ class Api:
         restarting = {change.service for change in moved if change.kind is ChangeKind.RESTART}
         seq = self._journal.seq
         words = ", ".join(f"{c.service} ({c.kind})" for c in moved) or "nothing changes"
-        self._journal.append("", "reloaded", f"configuration reloaded: {words}")
+        self._journal.append("", Topic.RELOADED, f"configuration reloaded: {words}")
         self._adopt_spec(spec)
         self._runtime.reload(spec, restarting, "the configuration changed", rolling=rolling)
         accepted = _accepted([change.service for change in moved], [], seq)
@@ -260,7 +261,7 @@ class Api:
         try:
             await self._prove()
         except Busy as busy:
-            self._journal.append("", "upgrade-refused", str(busy))
+            self._journal.append("", Topic.UPGRADE_REFUSED, str(busy))
             return problem(409, str(busy), busy.hint)
         finally:
             self._upgrading = False

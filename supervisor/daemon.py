@@ -139,7 +139,7 @@ class Daemon:
 
     def _complain(self, text: str) -> None:
         """Write down a trouble of the daemon's own."""
-        self._journal.append("", "trouble", text)
+        self._journal.append("", Topic.TROUBLE, text)
 
     # Life ------------------------------------------------------------------------------------
 
@@ -158,7 +158,8 @@ class Daemon:
         if _is_watched(sys.stdout.fileno()):
             _ = self._begin_task(self._echo())
         self._make_logs_dir()
-        self._journal.append("", "daemon", self._first_words())
+        topic = Topic.BEGAN if self._handover is None else Topic.UPGRADED
+        self._journal.append("", topic, self._first_words())
         try:
             await self._output.start()
             if take_down:
@@ -228,13 +229,14 @@ class Daemon:
         if ended := await self._machine.end_orphans():
             text = f"ended what no service claimed any more: {'; '.join(ended)}"
             self._journal.append("", Topic.LEFT_OVER, text)
-        self._journal.append("", "daemon", "daemon stopped; nothing of it is left running")
+        self._journal.append("", Topic.ENDED, "daemon stopped; nothing of it is left running")
         self._ledger.retire()
 
     def _on_signal(self, number: int) -> None:
         if not self._life.stopping:
             name = signal.Signals(number).name
-            self._journal.append("", "daemon", f"{name}: stopping all services, then the daemon")
+            text = f"{name}: stopping all services, then the daemon"
+            self._journal.append("", Topic.DAEMON, text)
             self._life.stopping = True
             self._life.ending.set()
 

@@ -74,7 +74,7 @@ class Machine:
         self.sockets = HeldSockets(output)
 
     def _complain(self, text: str) -> None:
-        self._journal.append("", "trouble", text)
+        self._journal.append("", Topic.TROUBLE, text)
 
     # What the reaper tells -------------------------------------------------------------------
 
@@ -331,7 +331,7 @@ class Machine:
         try:
             self.runs.write_pid_file(live)
         except UnsafePathError as error:
-            self._journal.append(live.spec.name, "pid-file", str(error), live.run)
+            self._journal.append(live.spec.name, Topic.PID_FILE, str(error), live.run)
 
     def _check_ports(self, spec: ServiceSpec) -> None:
         for port in spec.ports:
