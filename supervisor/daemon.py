@@ -23,6 +23,7 @@ from pathlib import Path
 
 from supervisor import __version__, upgrade
 from supervisor.api import Api, Busy, Life
+from supervisor.clocks import Clocks
 from supervisor.config import codec
 from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
@@ -114,7 +115,11 @@ class Daemon:
             self._machine, self._output, self._journal, self._ledger, self._post
         )
         self._runtime = Runtime(
-            spec, self._machine, time.monotonic, self._succession.past(spec.services)
+            spec,
+            self._machine,
+            time.monotonic,
+            self._succession.past(spec.services),
+            Clocks(),
         )
         self._reaper = Reaper(self._machine.child_ended)
         self._tasks: set[asyncio.Task[None]] = set()

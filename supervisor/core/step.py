@@ -22,6 +22,7 @@ from supervisor.core.events import (
     Probed,
     Respec,
     Restart,
+    Resumed,
     RunId,
     Spawned,
     SpawnFailed,
@@ -81,6 +82,8 @@ def step(unit: Unit, event: Event, now: float) -> Step:
             return _adopted(unit, event, now)
         case Respec(spec=spec):
             return _respec(unit, spec, now)
+        case Resumed(lost=lost):
+            return _resumed(unit, lost, now)
         case TimePassed():
             return _time_passed(unit, now)
         case Spawned() | SpawnFailed() | Exited() | Cleared() | Probed() | Exceeded():
@@ -367,6 +370,18 @@ def _probed(unit: Unit, event: Probed, now: float) -> Step:
             case _:
                 assert_never(verdict)
     return unit, tuple(effects)
+
+
+def _resumed(unit: Unit, lost: float, now: float) -> Step:
+    match unit.phase:
+        case Running(health=health):
+            phase: Phase = replace(unit.phase, health=probes.awake(health, lost, now))
+        case Stopping(kill_at=kill_at):
+            # What is to end may have slept as well: it gets the time that it was to have.
+            phase = replace(unit.phase, kill_at=kill_at + lost)
+        case _:
+            return unit, ()
+    return replace(unit, phase=phase), ()
 
 
 def _exceeded(unit: Unit, why: str, now: float) -> Step:

@@ -20,6 +20,7 @@ from supervisor.core.events import (
     Held,
     Respec,
     Restart,
+    Resumed,
     RunId,
     SpawnFailed,
     Start,
@@ -155,6 +156,14 @@ class Work:
             self._give_up_on(name, other.unit)
         elif _is_due(other.unit, self.now):
             self._deliver_to_overlap(name, other, TimePassed())
+
+    def resume(self, name: str, lost: float) -> None:
+        """Let both units of a service know that the machine slept."""
+        self.units[name] = self._step(name, self.units[name], Resumed(lost))
+        other = self.overlaps.get(name)
+        if other is not None:
+            unit = self._step(name, other.unit, Resumed(lost))
+            self.overlaps[name] = replace(other, unit=unit, until=other.until + lost)
 
     def end(self, name: str, event: Stop | Restart) -> None:
         """Deliver an operator's word that ends the present run, and whatever was to replace it."""
