@@ -65,8 +65,10 @@ KINDS: Mapping[str, Kind] = {
 
 _PROBES = (Topic.PROBE_FAILED, Topic.UNREADY)
 _ENDS = (Topic.EXITED, Topic.SPAWN_FAILED)
+_AT_ONCE = (Topic.REMEDY, Topic.ROLLED, Topic.ROLL_FAILED)
+"""Decisions that end a run, this one or another, in the same turn or not at all."""
 _GROUNDS: Mapping[str, tuple[Topic, ...]] = {
-    Topic.STOPPING: (*_PROBES, Topic.REMEDY),
+    Topic.STOPPING: (*_PROBES, *_AT_ONCE),
     Topic.KILLED: (Topic.STOPPING,),
     Topic.RESTARTING: (Topic.STOPPING, *_ENDS),
     Topic.GAVE_UP: (Topic.STOPPING, *_ENDS),
@@ -129,10 +131,8 @@ class Causes:
             ground = of_unit.get(wanted)
             if ground is None:
                 continue
-            # A remedy ends a run in the same turn, or not at all.
-            if wanted is Topic.REMEDY and ground[0] != seq - 1:
-                continue
-            if _bears(wanted, ground, topic, text, run):
+            at_once = ground[0] == seq - 1
+            if at_once if wanted in _AT_ONCE else _bears(wanted, ground, topic, text, run):
                 yield ground[0]
         of_daemon = self._latest.get("", {})
         begun = [of_daemon[t][0] for t in _GROUNDS_OF_DAEMON.get(topic, ()) if t in of_daemon]

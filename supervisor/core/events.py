@@ -69,6 +69,8 @@ class Stop:
     """Make the goal DOWN."""
 
     why: str
+    asked: bool = True
+    """It is somebody's wish; otherwise it follows from a decision of ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,8 @@ def step(unit: Unit, event: Event, now: float) -> Step:
     match event:
         case Start(why=why):
             return _start(unit, why, now)
-        case Stop(why=why):
-            return _stop(unit, why, now)
+        case Stop(why=why, asked=asked):
+            return _stop(unit, f"stop asked: {why}" if asked else why, now)
         case Restart(why=why):
             return _restart(unit, why, now)
         case Admitted():
@@ -156,8 +156,7 @@ def _restart(unit: Unit, why: str, now: float) -> Step:
     return _clean(replace(unit, phase=phase, reason=words)), (Note(Topic.ASKED, words),)
 
 
-def _stop(unit: Unit, why: str, now: float) -> Step:
-    words = f"stop asked: {why}"
+def _stop(unit: Unit, words: str, now: float) -> Step:
     if isinstance(unit.phase, Failed) and unit.phase.left is not None:
         # What could not be ended then may be endable now; if not, it stays failed.
         return _clear_again(replace(unit, goal=Goal.DOWN), unit.phase.left, words, now)

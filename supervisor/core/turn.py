@@ -212,7 +212,8 @@ class Work:
         """Drop a run that lives, fails at nothing, and is not ready all the same."""
         words = f"not within {_time_to_roll(unit.spec):g} s; {unit.reason}"
         self._say_it_failed(name, unit, words)
-        self._put_overlap(name, self._step(name, unit, Stop("it did not become ready")))
+        stop = Stop("it did not become ready", asked=False)
+        self._put_overlap(name, self._step(name, unit, stop))
 
     def _say_it_failed(self, name: str, unit: Unit, why: str) -> None:
         words = f"run {unit.last_run} did not become ready: {why}"
@@ -231,7 +232,7 @@ class Work:
         words = f"run {unit.last_run} is ready and takes over from run {old.run()}"
         self._keep(name, Note(Topic.ROLLED, words, unit.last_run))
         self.units[name] = _heir(unit, old)
-        stop = Stop(f"run {unit.last_run} has taken over")
+        stop = Stop(f"run {unit.last_run} has taken over", asked=False)
         self._put_overlap(name, self._step(name, old, stop))
 
     def _promote(self, name: str, old: Unit, unit: Unit) -> None:

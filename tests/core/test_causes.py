@@ -69,6 +69,7 @@ def test_kinds(topic: str, text: str, kind: Kind) -> None:
         ([("remedy", "the log says X: set A=1", 1), ("stopping", "remedy 1", 1)], (0,)),
         ([("remedy", "set A=1", 1), HANG[0], ("stopping", "too much memory", 1)], ()),
         ([("ready", "readiness probe: 200 OK", 2), ("rolled", "run 2 takes over", 2)], (0,)),
+        ([("rolled", "run 2 takes over", 2), ("stopping", "run 2 has taken over", 1)], (0,)),
         ([("stopped", "nothing is left", 3), ("removed", "forgotten", None)], (0,)),
     ],
 )
