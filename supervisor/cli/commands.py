@@ -182,10 +182,10 @@ COMMANDS = (
         "doctor",
         "doctor:doctor",
         "find out what is wrong and what to do",
-        "Look at the configuration, files of models, the supervisor, the state and the ports of "
-        "services, and run the doctor of each service that has one. Nothing is changed. Works "
-        "without a supervisor. Exit code 0 if nothing is wrong, otherwise 1. `diagnose` is the "
-        "same.",
+        "Look at the configuration, files of models, the supervisor, the state, the commands and "
+        "the ports of services, their Pythons, disk, clock, login items and what older starts have "
+        "left, and run the doctor of each service that has one. Nothing is changed. Works without "
+        "a supervisor. Exit code 0 if nothing is wrong, otherwise 1. `diagnose` is the same.",
         (options.details, options.json, options.services),
     ),
     Command(
