@@ -171,9 +171,9 @@ def test_the_file_beside_the_yaml_is_looked_at_too(tmp_path: Path) -> None:
     assert "HF_TOKEN" in found.text
 
 
-def fleet(root: Path, **changes: str) -> FleetSpec:
-    paths = {"state_dir": str(root / ".atlas"), "logs_dir": str(root / "logs"), **changes}
-    return FleetSpec(str(root / "services.yaml"), str(root), **paths)
+def fleet(root: Path, logs_dir: str = "") -> FleetSpec:
+    where, state = str(root / "services.yaml"), str(root / ".atlas")
+    return FleetSpec(where, str(root), state, logs_dir or str(root / "logs"))
 
 
 # Folders -------------------------------------------------------------------------------------
