@@ -210,6 +210,22 @@ COMMANDS = (
         "Print the JSON Schema (2020-12) of the YAML, which an editor can use.",
     ),
     Command(
+        "notify",
+        "notify:notify",
+        "show who is told when a service fails, and try it",
+        "Show who is told of what (notify: in the YAML), and how that went. With --test, tell them "
+        "something now. Works without a supervisor.",
+        (options.test, options.json, options.targets),
+    ),
+    Command(
+        "metrics",
+        "metrics:metrics",
+        "print figures for Prometheus",
+        "Print states, restarts, probes and what services use, in Prometheus' text format. To have "
+        "it in a file for node_exporter: metrics: in the YAML.",
+        (options.json,),
+    ),
+    Command(
         "run",
         "configuration:run",
         "run the supervisor in the foreground",

@@ -58,6 +58,8 @@ class Invocation:
     action: ModelAction = "list"
     models: tuple[str, ...] = ()
     accept_changed: tuple[str, ...] = ()
+    test: bool = False
+    targets: tuple[str, ...] = ()
 
     def system(self) -> "System":
         """Find the system that this is about. Raises ConfigError."""

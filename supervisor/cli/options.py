@@ -183,6 +183,20 @@ def accept_changed(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def test(parser: argparse.ArgumentParser) -> None:
+    """Take `--test`."""
+    parser.add_argument(
+        "--test",
+        action="store_true",
+        help="send a test, and say what came back; exit code 1 if one could not be told",
+    )
+
+
+def targets(parser: argparse.ArgumentParser) -> None:
+    """Take any number of names of who is told."""
+    parser.add_argument("targets", nargs="*", metavar="NAME", help="which ones; default: all")
+
+
 # Values --------------------------------------------------------------------------------------
 
 

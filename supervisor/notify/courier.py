@@ -25,7 +25,7 @@ from supervisor.control.client import ControlClient, ControlError, DaemonNotRunn
 from supervisor.core.effects import Topic
 from supervisor.core.notify import Target, Transition
 from supervisor.notify import mailbox
-from supervisor.notify.delivery import Delivery, limit
+from supervisor.notify.delivery import SLACK, Delivery, limit, no_answer
 from supervisor.notify.errand import (
     LOCK,
     Errand,
@@ -57,8 +57,6 @@ TAKE_OVER: Final = 10.0
 COMPLAINTS: Final = 20
 PROVEN: Final = 10.0
 """Seconds that a service which cannot be asked must run before it is said to work again."""
-SLACK: Final = 0.5
-"""Seconds beyond its timeout after which a delivery is taken for hung."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +267,7 @@ class Courier:
                 del self._under_way[name]
                 self._hung[name] = delivery
                 within = limit(delivery.target.channel)
-                self._settle(name, Missed(f"no answer within {within:g} s", again=True))
+                self._settle(name, no_answer(within))
 
     def _settle(self, name: str, outcome: Outcome) -> None:
         now, known, box = time.monotonic(), self._known[name], self._boxes[name]

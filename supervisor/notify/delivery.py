@@ -1,15 +1,20 @@
 """One try to tell one target one letter, whatever the way."""
 
 import os
+import queue
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from supervisor.core.notify import Channel, Desktop, Hook, Target, Webhook
 from supervisor.notify.errand import PACKAGE
 from supervisor.notify.local import DESKTOP_TIMEOUT, run_hook, show
 from supervisor.notify.mailbox import Letter
 from supervisor.notify.outcome import Missed, Outcome
+
+SLACK: Final = 0.5
+"""Seconds beyond its limit after which a delivery is taken for hung."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +49,22 @@ class Delivery:
                 return show(self.letter, surroundings())
             case _:
                 assert_never(channel)
+
+
+def try_within_its_limit(delivery: Delivery) -> Outcome:
+    """Carry it out; what takes too long is left to itself, in a thread that holds up no end."""
+    outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    threading.Thread(target=lambda: outcomes.put(delivery.carry_out()), daemon=True).start()
+    within = limit(delivery.target.channel)
+    try:
+        return outcomes.get(timeout=within + SLACK)
+    except queue.Empty:
+        return no_answer(within)
+
+
+def no_answer(within: float) -> Missed:
+    """Return what came of a try that did not come back."""
+    return Missed(f"no answer within {within:g} s", again=True)
 
 
 def limit(channel: Channel) -> float:

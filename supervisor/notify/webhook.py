@@ -18,7 +18,7 @@ from supervisor.core.notify import Webhook
 from supervisor.models.transport import SystemTrust
 from supervisor.notify.mailbox import Letter
 from supervisor.notify.outcome import Delivered, Missed, Outcome
-from supervisor.notify.words import body
+from supervisor.notify.words import body, host_of
 
 _TRANSIENT: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
 
@@ -47,14 +47,9 @@ def post(webhook: Webhook, letter: Letter, host: str) -> Outcome:
                 stream=True,
             )
         except (requests.RequestException, OSError) as error:
-            return Missed(f"{host_of(webhook)} {_reason(error, webhook.timeout)}", again=True)
+            return Missed(f"{host_of(webhook.url)} {_reason(error, webhook.timeout)}", again=True)
         with reply:
             return _judged(reply, webhook)
-
-
-def host_of(webhook: Webhook) -> str:
-    """Return what of a URL may be shown."""
-    return urlsplit(webhook.url).hostname or ""
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -63,7 +58,7 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 def _judged(reply: requests.Response, webhook: Webhook) -> Outcome:
     said = f"{reply.status_code} {reply.reason or ''}".strip()
-    words = f"{host_of(webhook)} answered {said}"
+    words = f"{host_of(webhook.url)} answered {said}"
     if 200 <= reply.status_code < 300:
         return Delivered(words)
     if 300 <= reply.status_code < 400:

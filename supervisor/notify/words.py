@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from typing import Final, assert_never
+from urllib.parse import urlsplit
 
 from supervisor.core.masking import split
 from supervisor.core.notify import Transition, WebhookFormat
@@ -63,6 +64,11 @@ def safe(text: str) -> str:
     """Return a text fit to leave the machine: one line, not too long, secrets masked."""
     line = split(line_of(text)).masked()
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def host_of(url: str) -> str:
+    """Return what may be shown of a URL, which may be a secret as a whole."""
+    return urlsplit(url).hostname or ""
 
 
 def data(letter: Letter, host: str) -> dict[str, object]:
