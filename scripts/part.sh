@@ -14,7 +14,11 @@ name=$1 folder=$PART_DIR line=$PART_COMMAND
 unset PART_DIR PART_COMMAND
 # shellcheck disable=SC2088 # .env holds the sign itself, which no shell has expanded
 case $folder in "~" | "~/"*) folder=$HOME${folder#"~"} ;; esac
-case $folder in /*) ;; *) folder=$PWD/$folder ;; esac
+case $folder in /*) base='' ;; *) base=$PWD/ ;; esac
+while [ -n "$base" ] && [ "${folder#../}" != "$folder" ]; do
+    base=${base%/*/}/ folder=${folder#../}
+done
+folder=$base$folder
 
 # What is wrong, and what to do; the first is empty if nothing is.
 text='' hint='' become=''

@@ -374,7 +374,9 @@ def test_the_command_takes_the_place_of_the_shell(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "directory", "text", "variable"),
     [
-        ("true", "missing", "its folder {0}/missing is not there", "WHISPER_DIR"),
+        ("true", "missing", "its folder {0}/a/missing is not there", "WHISPER_DIR"),
+        ("true", "../b/missing", "its folder {0}/b/missing is not there", "WHISPER_DIR"),
+        ("true", "../" * 99 + "missing", "its folder /missing is not there", "WHISPER_DIR"),
         ("no-such-program 1", None, "there is no program no-such-program", "WHISPER_COMMAND"),
         ("./app.py", None, "there is no program ./app.py", "WHISPER_COMMAND"),
     ],
@@ -382,12 +384,13 @@ def test_the_command_takes_the_place_of_the_shell(tmp_path: Path) -> None:
 def test_what_a_part_lacks_is_told_at_its_start_and_to_doctor(
     tmp_path: Path, command: str, directory: str | None, text: str, variable: str
 ) -> None:
-    text = text.format(tmp_path)
-    done = part(tmp_path, command, directory=directory)
+    text, folder = text.format(tmp_path), tmp_path / "a"
+    folder.mkdir()
+    done = part(folder, command, directory=directory)
     assert (done.returncode, done.stdout) == (78, "")
     assert text in done.stderr
     assert f"set {variable} in .env" in done.stderr
-    told = part(tmp_path, command, "--doctor", directory=directory)
+    told = part(folder, command, "--doctor", directory=directory)
     assert (told.returncode, told.stderr) == (0, "")
     finding = json.loads(told.stdout)
     assert (finding["check"], finding["level"]) == ("command", "wrong")
