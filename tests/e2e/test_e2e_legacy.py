@@ -6,6 +6,7 @@ named in .env as a user would name the real ones.
 
 import http.client
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -221,6 +222,20 @@ def test_it_is_valid_before_any_folder_is_there_and_speaks_as_the_default_system
     }
     assert atlas.protected_ports == (4000,)
     assert [each.name for each in atlas.services if not each.enabled] == ["fallback-llm"]
+
+
+def test_every_variable_is_described() -> None:
+    used = re.findall(r"\$\{(\w+)", (CHECKOUT / "config" / "atlas.yaml").read_text())
+    told = (CHECKOUT / "docs" / "from-restart-system.md").read_text()
+    assert set(used) == set(
+        re.findall(r"`(\w+_(?:DIR|COMMAND|PORT|URL|DEVICE|HOME|LLM))[`=]", told)
+    ) - {
+        "ATLAS_TTS_URL",
+        "ATLAS_WHISPER_URL",
+        "ATLAS_RECOVERY_URL",
+        "ATLAS_LLM_URL",
+        "ATLAS_ORCHESTRATOR_URL",
+    }
 
 
 # The verbs -----------------------------------------------------------------------------------
