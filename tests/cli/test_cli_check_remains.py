@@ -12,7 +12,7 @@ import pytest
 
 from supervisor.cli.checks import ports, remains
 from supervisor.cli.checks.ports import Ours
-from supervisor.cli.checks.remains import Surroundings, pid_files
+from supervisor.cli.checks.remains import Processes, pid_files
 from supervisor.cli.findings import Finding
 from supervisor.core.spec import ServiceSpec, SocketSpec
 from supervisor.posix.environment import FLEET_MARK, fleet_mark
@@ -45,7 +45,7 @@ def look(
     now: float | None = None,
 ) -> list[Finding]:
     """Look at the PID files of a folder; they were written just now."""
-    around = Surroundings(ours(), known, owners or {}, {3001: "tts", 3002: "stt"})
+    around = Processes(ours(), known, owners or {}, {3001: "tts", 3002: "stt"})
     at = max(path.stat().st_mtime for path in folder.glob("*.pid")) if now is None else now
     return list(pid_files([str(folder), str(folder)], around, at))
 
