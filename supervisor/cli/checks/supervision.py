@@ -23,6 +23,10 @@ CHECK = "supervisor"
 
 def supervisor(system: System) -> tuple[FleetStatus | None, list[Finding]]:
     """Return the status that the supervisor gives, if it does, and what there is to say of it."""
+    holder = lock_holder(os.path.join(system.state_dir, "lock"))
+    if holder is not None and is_stopped(holder):  # it would not answer, for all of the time-out
+        text = f"pid {holder} stands still: somebody has stopped it (SIGSTOP, Ctrl-Z)"
+        return None, [Finding(OURS, CHECK, "wrong", text, f"kill -CONT {holder}")]
     try:
         status = fleet_status(system.client())
     except CommandError as error:  # the path of its socket is too long
@@ -30,7 +34,8 @@ def supervisor(system: System) -> tuple[FleetStatus | None, list[Finding]]:
     except DaemonNotRunning:
         return None, [_absent(system)]
     except ControlError as error:
-        return None, [_silent(system, error)]
+        text = f"it does not answer: {error.message}"
+        return None, [Finding(OURS, CHECK, "wrong", text, error.hint or None)]
     return status, [_daemon(status["daemon"], system.config), *_sink(status["daemon"])]
 
 
@@ -62,15 +67,6 @@ def _socket(system: System) -> str | None:
     except SocketPathError:
         return None
     return path if os.path.lexists(path) else None
-
-
-def _silent(system: System, error: ControlError) -> Finding:
-    text = f"it does not answer: {error.message}"
-    holder = lock_holder(os.path.join(system.state_dir, "lock"))
-    if holder is not None and is_stopped(holder):
-        text = f"pid {holder} stands still: somebody has stopped it (SIGSTOP, Ctrl-Z)"
-        return Finding(OURS, CHECK, "wrong", text, f"kill -CONT {holder}")
-    return Finding(OURS, CHECK, "wrong", text, error.hint or None)
 
 
 def _daemon(daemon: DaemonStatus, config: str) -> Finding:
