@@ -15,7 +15,7 @@ from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import DaemonStatus, FleetStatus, ServiceStatus
 from supervisor.control.socket import SocketPathError, socket_path
 from supervisor.journal import Entry
-from supervisor.posix.lock import is_locked, lock_holder
+from supervisor.posix.lock import lock_holder
 from supervisor.posix.processes import is_stopped
 
 CHECK = "supervisor"
@@ -40,15 +40,14 @@ def supervisor(system: System) -> tuple[FleetStatus | None, list[Finding]]:
 
 
 def _absent(system: System) -> Finding:
-    lock = os.path.join(system.state_dir, "lock")
-    if is_locked(lock):
-        holder = lock_holder(lock)
-        who = "another process" if holder is None else f"pid {holder}"
-        text = f"{who} holds its lock, but nobody listens at the control socket"
+    # Who is named in the lock and lives holds it. To try the lock could keep a new one from it.
+    holder = lock_holder(os.path.join(system.state_dir, "lock"))
+    if holder is not None:
+        text = f"pid {holder} holds its lock, but nobody listens at the control socket"
         # A killed supervisor harms nothing that runs, and one that is asked to end ends all.
         hint = (
-            "if it is not just starting or ending: "
-            f"kill -9 {holder or 'it'}, then atlasctl up, which takes over what runs"
+            f"if it is not just starting or ending: kill -9 {holder}, then atlasctl up, which "
+            "takes over what runs"
         )
         return Finding(OURS, CHECK, "wrong", text, hint)
     socket = _socket(system)
