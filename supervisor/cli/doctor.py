@@ -78,7 +78,15 @@ def looked(subject: str, check: str, look: Callable[[], Iterable[Finding]]) -> l
     except Exception as error:  # noqa: BLE001 - told as what it is
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         text = f"could not be looked at: {why}"
-        found.append(Finding(subject, check, "wrong", text, "report this, with atlasctl doctor"))
+        found.append(
+            Finding(
+                subject,
+                check,
+                "wrong",
+                text,
+                "report this, with what atlasctl doctor --json prints",
+            )
+        )
     return found
 
 
