@@ -3,7 +3,7 @@
 import re
 
 from supervisor.cli import wording
-from supervisor.cli.episode import Episode, is_trouble
+from supervisor.cli.episode import Episode
 from supervisor.cli.services import is_good, notice_of
 from supervisor.cli.telling import STATE_AFTER, asked, cause, ending, of_it, plainly, words
 from supervisor.cli.terminal import crop, printable
@@ -39,12 +39,22 @@ def headline(
 
 def is_calm(episode: Episode, status: ServiceStatus | None) -> bool:
     """Tell whether there is no story: it was started, it works, and nothing else was to tell."""
-    quiet = (Topic.ASKED, Topic.BLOCKED, Topic.STARTED, Topic.READY, Topic.RELOADED)
     return (
         status is not None
         and is_good(status)
-        and all(entry.topic in quiet for entry in episode.entries)
+        and not episode.troubles()
+        and all(entry.topic in _QUIET for entry in episode.entries)
     )
+
+
+_QUIET = (
+    Topic.ASKED,
+    Topic.BLOCKED,
+    Topic.STARTED,
+    Topic.READY,
+    Topic.RELOADED,
+    Topic.PROBE_FAILED,
+)
 
 
 def _without_daemon(name: str, episode: Episode, now: float, left_running: str) -> list[str]:
@@ -167,16 +177,15 @@ def _blame(restart: Entry, episode: Episode) -> str:
     for entry in episode.own:
         if entry.topic == Topic.EXITED and entry.run == restart.run and entry.text == reason:
             return ending(entry, episode.own)
-    # "run 3 was killed", but "run 3's liveness probe failed".
-    possessive = "'s" if reason.split()[1:2] == ["probe"] else ""
-    return f"run {restart.run}{possessive} {reason}"
+    return f"run {restart.run} {reason}"
 
 
 def trouble_line(episode: Episode, now: float) -> str | None:
     """Return the last trouble of an episode in a sentence, or None if there was none."""
-    last = next((e for e in reversed(episode.own) if is_trouble(e)), None)
-    if last is None:
+    troubles = episode.troubles()
+    if not troubles:
         return None
+    last = troubles[-1]
     name = printable(episode.service)
     when = wording.clock(last.at, now)
     if last.topic == Topic.RESTARTING:

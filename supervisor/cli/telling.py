@@ -169,13 +169,12 @@ def cause(text: str) -> str:
 
 
 def of_it(reason: str) -> str:
-    """Return a reason as a clause of its own: `it exited with code 1`, `its liveness probe …`."""
-    if reason.split()[1:2] == ["probe"]:
-        return f"its {reason}"
+    """Return a reason as a sentence: `it exited with code 1`."""
     return f"it {reason}" if reason.startswith(_VERBS) else reason
 
 
-_VERBS = ("exited ", "was killed ", "ended ", "could not be ", "uses ", "did not ")
+_VERBS = ("exited ", "was killed ", "ended ", "failed ", "could not be ", "uses ", "did not ")
+"""How the core's verdicts on a run begin, which are the rest of a sentence."""
 
 
 def _without_causes(entry: Entry, before: Sequence[Entry]) -> str:
@@ -259,7 +258,7 @@ _PHRASES: Mapping[str, Callable[[str], str]] = {
     Topic.DUMPED: _plain,
     Topic.REMEDY: _prefixed("remedy: "),
     Topic.REMEDY_SKIPPED: _prefixed("no remedy: "),
-    Topic.STOPPING: _prefixed("is to be stopped: "),
+    Topic.STOPPING: lambda text: f"is to stop: {of_it(text)}",
     Topic.KILLED: lambda text: _SURVIVED_STOP.sub(r"SIGKILL: it \1", text),
     Topic.LEFT_OVER: _plain,
     Topic.RESTARTING: _restarting,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.cli.episode import Episode, last_episode
+from supervisor.cli.episode import Episode, last_episode, last_episodes
 from supervisor.cli.excerpt import Excerpt
 from supervisor.cli.headline import headline
 from supervisor.cli.story import LINES, Story, all_is_well, tell, tell_several
@@ -228,14 +228,19 @@ def test_why_of_several(golden: Golden) -> None:
     loop = crash_loop(10)
     entries = journal("tts", START[0], *loop[:-1], (loop[-1][0], "gave-up", why, 10))
     status = down("tts", state="failed", goal="up", reason=why, since=9.0, restarts=9, run=10)
-    others: list[tuple[Episode, ServiceStatus | None]] = [
-        (Episode(name, ()), down(name, state="blocked", goal="up", reason="waiting for tts"))
-        for name in ("web", "bridge", "orchestrator", "worker")
+    others = [
+        Story(Episode(name, ()), down(name, state="blocked", goal="up", reason=why), None, None)
+        for name, why in (
+            ("web", "waiting for tts"),
+            ("bridge", "waiting for tts"),
+            ("a", ""),
+            ("b", ""),
+        )
     ]
     told = story(entries, status, Excerpt(TRACEBACK, 10))
-    told_of = [tell_several(told, others[:n], NOON, COLUMNS, PLAIN) for n in range(5)]
-    assert max(map(len, told_of)) <= LINES
-    golden("why_several.txt", told_of[-1])
+    several = [tell_several([told, *others[:n]], NOON, COLUMNS, PLAIN) for n in range(5)]
+    assert max(map(len, several)) <= LINES
+    golden("why_several.txt", several[-1])
 
 
 def test_all_is_well(golden: Golden) -> None:
@@ -244,8 +249,9 @@ def test_all_is_well(golden: Golden) -> None:
         "stt": service("stt", notice="it works on the CPU: no GPU was found"),
         "extra": down("extra"),
     }
-    golden("why_all.txt", all_is_well(services, journal("tts", *START, *CRASH), NOON, COLUMNS))
-    assert all_is_well({}, [], NOON, COLUMNS) == ["All is well: there is no service."]
+    episodes = last_episodes(journal("tts", *START, *CRASH))
+    golden("why_all.txt", all_is_well(services, episodes, NOON, COLUMNS))
+    assert all_is_well({}, {}, NOON, COLUMNS) == ["All is well: there is no service."]
 
 
 # For any journal -----------------------------------------------------------------------------
@@ -265,6 +271,16 @@ def test_every_topic_is_told() -> None:
 
 _RETOLD = (Topic.BEGAN,)
 """Told in other words than the journal's."""
+
+
+def test_a_probe_that_fails_on_the_way_up_is_no_story() -> None:
+    """With liveness but no startup probe every slow start begins so."""
+    lines = [*START[:2], (NOON - 3999, "probe-failed", "liveness probe: connection refused", 3)]
+    status = service("tts", since=3998.0, run=3)
+    assert len(lines_of(story(journal("tts", *lines, START[2]), status))) <= 3
+    again = (NOON - 3000, "probe-failed", "liveness probe: no answer", 3)
+    told = lines_of(story(journal("tts", *lines, START[2], again), status))
+    assert told[-1].endswith("liveness probe failed: no answer")
 
 
 def test_an_arrow_stands_before_what_was_decided_and_nowhere_else() -> None:
@@ -313,17 +329,15 @@ TEXTS = st.one_of(
     st.text(max_size=300),
     st.builds("{} probe failed {}: {}".format, st.text(max_size=5), st.integers(), st.text()),
 )
-LINES_OF_JOURNAL = st.lists(
-    st.tuples(
-        st.floats(0, 1e10),
-        st.sampled_from(["tts", "tts", "tts", "", "stt"]),
-        st.sampled_from([*map(str, Topic), "of a newer release"]),
-        TEXTS,
-        st.none() | st.integers(0, 9),
-    ),
-    max_size=60,
+LINE_OF_JOURNAL = st.tuples(
+    st.floats(0, 1e10),
+    st.sampled_from(["tts", "tts", "tts", "", "stt"]),
+    st.sampled_from([*map(str, Topic), "of a newer release"]),
+    TEXTS,
+    st.none() | st.integers(0, 9),
 )
-REPEATED = st.tuples(LINES_OF_JOURNAL, st.integers(1, 20)).map(lambda each: each[0] * each[1])
+LINES_OF_JOURNAL = st.lists(LINE_OF_JOURNAL, max_size=40)
+REPEATED = st.builds(list.__mul__, st.lists(LINE_OF_JOURNAL, max_size=5), st.integers(2, 20))
 STATES = st.sampled_from(
     ["healthy", "running", "backoff", "failed", "blocked", "loading", "stopped", "of a new one"]
 )
@@ -349,11 +363,12 @@ def test_any_story_is_under_twenty_lines(
         known = service("tts", state=status[0], reason=status[1], notice=status[2])
     told = story(entries, known, excerpt)
     paint = Paint(on=colors)
-    others = [(last_episode("stt", entries), known)] * 5
+    episodes = last_episodes(entries)
+    others = [Story(episode, known, None, None) for episode in episodes.values()]
     for found in (
         tell(told, NOON, columns, paint),
-        tell_several(told, others, NOON, columns, paint),
-        all_is_well(None if known is None else {"tts": known}, entries, NOON, columns),
+        tell_several([told, *others, *others], NOON, columns, paint),
+        all_is_well(None if known is None else {"tts": known}, episodes, NOON, columns),
     ):
         assert len(found) < 20
         assert max(map(width, found)) <= columns
