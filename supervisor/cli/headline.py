@@ -94,12 +94,12 @@ def _present(name: str, status: ServiceStatus, now: float) -> str:
         case _ if is_good(status):
             return f"{name} is {state} {since}."
         case "backoff":
-            told = _sentence(_short(of_it(_reason(status["reason"]))))
-            return f"{name} is down {since} and is to be started again: {told}"
+            return f"{name} is down {since} and is to be started again: {_sentence(reason)}"
         case "failed":
+            ago = f"{wording.age(status['since'])} ago"
             return (
-                f"{name} has failed {since}: {_sentence(reason)} It stays down until somebody "
-                f"starts it: atlasctl start {name}."
+                f"{name} failed at {when} ({ago}): {_sentence(reason)} It stays down until "
+                f"somebody starts it: atlasctl start {name}."
             )
         case "blocked" if reason.startswith("waiting for "):
             what = _sentence(reason.removeprefix("waiting "))
@@ -109,7 +109,7 @@ def _present(name: str, status: ServiceStatus, now: float) -> str:
 
 
 def _reason(text: str) -> str:
-    return asked(text) if text.startswith(ASKED_WORDS) else cause(text)
+    return asked(text) if text.startswith(ASKED_WORDS) else of_it(cause(text))
 
 
 def _root(status: ServiceStatus) -> str:
