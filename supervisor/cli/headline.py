@@ -14,6 +14,8 @@ from supervisor.journal import Entry
 
 REASON = 160
 """Cells of one reason, at most: a sentence that ends is worth more than the end of a quotation."""
+_AT_ONCE = 0.05
+"""Seconds that nobody can tell from none."""
 _HELD = re.compile(r"waiting for (\S+), which|waiting for (\S+) to be ")
 
 
@@ -165,7 +167,9 @@ def _restarts(episode: Episode, status: ServiceStatus | None, now: float) -> lis
     when = wording.clock(last.at, now)
     told = _short(_blame(last, episode))
     again = next((e for e in episode.own if e.topic == Topic.STARTED and e.seq > last.seq), None)
-    then = f" It started again {wording.duration(again.at - last.at)} later." if again else ""
+    later = 0.0 if again is None else again.at - last.at
+    soon = "at once" if later < _AT_ONCE else f"{wording.duration(later)} later"
+    then = f" It started again {soon}." if again else ""
     the_last_time = ", the last time" if len(restarts) > 1 else ""
     return [f"{often}{the_last_time} at {when}, because {_sentence(told)}{then}"]
 

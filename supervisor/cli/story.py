@@ -18,7 +18,7 @@ from supervisor.cli.exits import ExitStatus
 from supervisor.cli.headline import headline, is_calm, state_in_journal, trouble_line
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.known_services import check_known, services_of_daemon
-from supervisor.cli.layout import Item, list_items, wrap
+from supervisor.cli.layout import Item, lines_of, list_items, wrap
 from supervisor.cli.log_files import log_path
 from supervisor.cli.services import GOOD, is_good, notice_of
 from supervisor.cli.telling import as_told, items, plainly, words
@@ -182,7 +182,8 @@ def tell(story: Story, now: float, columns: int, paint: Paint, lines: int = LINE
     if quoted:
         # Of a long story fewer lines of the log are shown; the last, which mostly says what is
         # wrong, may take two.
-        most = max(LEAST_EXCERPT, min(EXCERPT + 1, room - len(timeline)))
+        wanted = sum(lines_of(each, columns) if each.weighty else 1 for each in timeline)
+        most = max(LEAST_EXCERPT, min(EXCERPT + 1, room - wanted))
         quoted = quoted[-(most - (width(quoted[-1]) > columns - 2)) :]
         quoted = list_items([Item("  ", line) for line in quoted], columns, most, "", PLAIN)
     if timeline:

@@ -110,13 +110,14 @@ def test_why_of_a_remedy_that_helped(golden: Golden) -> None:
         (
             NOON - 80,
             "remedy",
-            "run 1 printed \"NotImplementedError: The operator 'aten::_weight_norm_interface' is "
-            'not currently implemented for the MPS device"; mps-operator: set '
-            "PYTORCH_ENABLE_MPS_FALLBACK=1, restart",
+            'remedy mps-operator, for it printed "NotImplementedError: The operator '
+            "'aten::_weight_norm_interface' is not currently implemented for the MPS device. If "
+            'yo…": set PYTORCH_ENABLE_MPS_FALLBACK=1, restart it (1 of at most 3 times within 1 h)',
             1,
         ),
-        (NOON - 80, "stopping", "remedy mps-operator restarts it", 1),
+        (NOON - 80, "stopping", "to apply remedy mps-operator", 1),
         (NOON - 79.7, "exited", "was killed by signal 15 (SIGTERM)", 1),
+        (NOON - 79.7, "restarting", "needed remedy mps-operator; restart 1 at once", 1),
         (NOON - 79.7, "started", "run 2 started, pid 101", 2),
         (NOON - 74, "ready", "startup probe: 200 OK, WAV of 0.41 s", 2),
     ]
