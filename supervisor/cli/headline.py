@@ -162,7 +162,8 @@ def _restarts(episode: Episode, status: ServiceStatus | None, now: float) -> lis
     often = f"It was restarted {wording.times(len(restarts))}"
     if len(restarts) > 1:
         often += f" within {wording.duration(last.at - restarts[0].at)}"
-    if status is not None and cause(status["reason"]) == cause(last.text):
+    known = episode.own[-1].text if status is None else status["reason"]
+    if cause(known) == cause(last.text):
         return [f"{often}."]
     when = wording.clock(last.at, now)
     told = _short(_blame(last, episode))
