@@ -181,7 +181,7 @@ class ServiceMetrics(TypedDict):
     exits: dict[str, int]
     """By kind: `success` (code 0), `error` (another code), `signal`, `unknown`."""
     restarts: dict[str, int]
-    """Automatic ones by cause: `exit`, `probe`, `limit`, `spawn`."""
+    """Automatic ones by cause: `exit`, `probe`, `limit`, `spawn`, `remedy`."""
     transitions: dict[str, int]
     """By topic of the journal."""
     probes: dict[str, ProbeCounts]
