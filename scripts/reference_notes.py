@@ -119,6 +119,8 @@ env_file: answers/.env           # read again at every start
 inherit_env: [HTTPS_PROXY]
 ports: [8100]
 ```
+
+How to write a service, step by step: [`extending.md`](extending.md).
 """,
     "defaults": """
 What a service sets itself wins. Mappings such as `env` or `stop` are merged key by key; a list is
