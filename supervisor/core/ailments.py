@@ -9,32 +9,10 @@ _AILMENTS = (
     ("unreachable", Fault.UNREACHABLE, _ANY),
     ("hung", Fault.SILENT, _ANY),
     ("broken", Fault.WRONG, (ProbeKind.TRANSACTION, ProbeKind.LIVENESS)),
-    ("broken", Fault.REFUSED, (ProbeKind.LIVENESS,)),
     ("unready", Fault.REFUSED, _ANY),
     ("unready", Fault.WRONG, _ANY),
 )
 """Which fault of which probe makes which state, what weighs more first."""
-
-
-def _notice_change(health: Health, now: float) -> tuple[Health, tuple[Noticed, ...]]:
-    """Return what is to be told of the notice: once for each change, and no more than may be."""
-    notice = health.notice()
-    recent = tuple(at for at in health.notices_at if now - at < NOTICE_WINDOW)
-    if notice == health.told_notice or len(recent) >= NOTICES:
-        return health, ()
-    health = replace(health, told_notice=notice, notices_at=(*recent, now))
-    return health, (Noticed(notice or "it works as asked again"),)
-
-
-def _put(health: Health, kind: ProbeKind, tally: Tally) -> Health:
-    tallies = tuple((its, tally if its is kind else old) for its, old in health.tallies)
-    return replace(health, tallies=tallies)
-
-
-def _probe(spec: ServiceSpec, kind: ProbeKind) -> ProbeSpec:
-    probe = spec.probe(kind)
-    assert probe is not None, f"{spec.name} has no {kind} probe, and yet a tally of it"  # noqa: S101
-    return probe
 
 
 def ailment(health: Health) -> tuple[str, str]:

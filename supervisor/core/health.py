@@ -225,7 +225,9 @@ def judge(
     if _is_excused(spec, kind, tally, result, now):
         return _excuse(probe, health, kind, tally, result, now)
     if result.ok is None:
-        return _put(health, kind, replace(tally, asking=False, due=_soon(probe, kind, tally, now))), ()
+        return _put(
+            health, kind, replace(tally, asking=False, due=_soon(probe, kind, tally, now))
+        ), ()
     sign = 1 if result.ok else -1
     streak = tally.streak + sign if tally.streak * sign > 0 else sign
     if kind is ProbeKind.TRANSACTION and result.ok:
@@ -332,6 +334,27 @@ def _works(spec: ServiceSpec, health: Health) -> bool:
 def _transaction_fails(health: Health) -> bool:
     tally = health.tally(ProbeKind.TRANSACTION)
     return tally is not None and tally.streak < 0
+
+
+def _notice_change(health: Health, now: float) -> tuple[Health, tuple[Noticed, ...]]:
+    """Return what is to be told of the notice: once for each change, and no more than may be."""
+    notice = health.notice()
+    recent = tuple(at for at in health.notices_at if now - at < NOTICE_WINDOW)
+    if notice == health.told_notice or len(recent) >= NOTICES:
+        return health, ()
+    health = replace(health, told_notice=notice, notices_at=(*recent, now))
+    return health, (Noticed(notice or "it works as asked again"),)
+
+
+def _put(health: Health, kind: ProbeKind, tally: Tally) -> Health:
+    tallies = tuple((its, tally if its is kind else old) for its, old in health.tallies)
+    return replace(health, tallies=tallies)
+
+
+def _probe(spec: ServiceSpec, kind: ProbeKind) -> ProbeSpec:
+    probe = spec.probe(kind)
+    assert probe is not None, f"{spec.name} has no {kind} probe, and yet a tally of it"  # noqa: S101
+    return probe
 
 
 # Work that excuses ---------------------------------------------------------------------------
