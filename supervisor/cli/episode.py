@@ -25,6 +25,7 @@ _SETTLED = (
     Topic.ADOPTED,
     Topic.READY,
     Topic.NOTICE,
+    Topic.BUSY,
     Topic.STOPPED,
     Topic.COMPLETED,
     Topic.GAVE_UP,
@@ -65,6 +66,7 @@ _STATE_AFTER = {
     Topic.UNREADY: "unready",
     Topic.PROBE_FAILED: "healthy",
     Topic.NOTICE: "healthy",
+    Topic.BUSY: "busy",
     Topic.STOPPING: "stopping",
     Topic.KILLED: "stopping",
     Topic.EXITED: "ended",
@@ -161,6 +163,9 @@ def _present(name: str, status: ServiceStatus, now: float) -> str:
     reason = printable(status["reason"])
     notice = notice_of(status)
     match status["state"]:
+        case "busy":
+            text = f"{name} is healthy {since} and busy now: {reason}."
+            return f"{text} Not as asked: {_sentence(notice)}" if notice else text
         case "healthy" | "running" if notice:
             return f"{name} is {status['state']} {since}, but not as asked: {_sentence(notice)}"
         case "healthy" | "running" | "completed":

@@ -364,27 +364,30 @@ def _is_excused(
     spec: ServiceSpec, kind: ProbeKind, tally: Tally, result: ProbeResult, now: float
 ) -> bool:
     """Tell whether a result counts for nothing because the service works on something."""
-    if not result.busy or result.ok or kind is ProbeKind.STARTUP:
+    since = tally.excused_since
+    if result.busy is None or result.ok or kind is ProbeKind.STARTUP:
         return False
     if result.ok is None:
-        return True
+        return result.busy
     if result.fault is Fault.REFUSED:
         # "Too much to do" from one that has much to do: the truth, for as long as it lasts.
-        return kind is ProbeKind.TRANSACTION
-    since = tally.excused_since
+        return result.busy and kind is ProbeKind.TRANSACTION
     in_time = since is None or now - since < spec.busy_deadline
-    return result.fault is Fault.SILENT and in_time
+    # Work may have ended after the question came and before anybody looked for it.
+    worked = result.busy or since is not None
+    return result.fault is Fault.SILENT and worked and in_time
 
 
 def _excuse(
     probe: ProbeSpec, health: Health, kind: ProbeKind, tally: Tally, result: ProbeResult, now: float
 ) -> tuple[Health, tuple[Verdict, ...]]:
     begins = tally.excused_since is None
+    since = now if begins else tally.excused_since
     excused = replace(
         tally,
         asking=False,
         due=_soon(probe, kind, tally, now),
-        excused_since=now if begins else tally.excused_since,
+        excused_since=since if result.busy else None,
     )
     health = _put(health, kind, excused)
     told = result.ok is False and begins and now - health.told_busy_at >= NOTICE_WINDOW

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Protocol, Self
 
-from supervisor.core.events import Exit, ExitCode, ProbeResult
+from supervisor.core.events import Exit, ExitCode, Fault, ProbeResult
 from supervisor.core.exits import describe_exit
 from supervisor.core.spec import ExecCheck
 from supervisor.probes.expectations import line_of
@@ -65,7 +65,7 @@ async def exec_probe(
         except TimeoutError:
             await _kill(launcher, pid, end)
             text = f"{check.command[0]} did not end within {within:g} s{tail.words()}"
-            return ProbeResult(ok=False, detail=text, latency=loop.time() - began)
+            return ProbeResult(False, text, loop.time() - began, fault=Fault.SILENT)
         except asyncio.CancelledError:
             launcher.kill_group(pid)
             raise

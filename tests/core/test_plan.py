@@ -242,7 +242,7 @@ def with_check(**changes: Any) -> ServiceSpec:
             "probes.readiness.http.busy: none → tts.busy",
         ),
         (
-            replace(PROBED, readiness=replace(PROBED.readiness, idle=True)),
+            replace(PROBED, readiness=ProbeSpec(HTTP, idle=True)),
             "probes.readiness.when: always → idle",
         ),
         (

@@ -38,6 +38,8 @@ class PretendHost:
     gone: list[str] = field(default_factory=list)
     signals: list[tuple[str, int]] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
+    dumped: list[str] = field(default_factory=list)
+    dump_ends: bool = False
     notes: list[tuple[str, Topic]] = field(default_factory=list)
     probes: int = 0
     depth: int = 0
@@ -65,7 +67,13 @@ class PretendHost:
     async def _later(self, left: tuple[str, ...]) -> tuple[str, ...]:
         return left
 
-    async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
+    async def dump(self, name: str, run: RunId) -> bool:
+        self.dumped.append(name)
+        return self.dump_ends
+
+    async def probe(
+        self, spec: ServiceSpec, run: RunId, kind: ProbeKind, *, even_if_busy: bool
+    ) -> ProbeResult:
         self.probes += 1
         return self.answers.get(spec.name, ProbeResult(True, "answered"))
 
