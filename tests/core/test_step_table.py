@@ -46,15 +46,31 @@ from supervisor.core.unit import (
     Unit,
     Waiting,
 )
-from tests.core.specimens import NO, OLDER, PID, RUN, forgiving, probe, service
+from tests.core.specimens import (
+    BUSY,
+    NO,
+    OLDER,
+    PID,
+    PUT_OFF,
+    RUN,
+    SILENCE,
+    forgiving,
+    probe,
+    service,
+)
 
 NOW = 100.0
 CRASH = ExitSignal(9)
-SPEC = service(readiness=probe(failures=1), liveness=probe(failures=1), restart=forgiving())
+SPEC = service(
+    readiness=probe(failures=1),
+    liveness=probe(failures=1),
+    transaction=probe(failures=2, idle=True),
+    restart=forgiving(),
+)
 
 
 def _health(*, asking: bool) -> Health:
-    kinds = (ProbeKind.READINESS, ProbeKind.LIVENESS)
+    kinds = (ProbeKind.READINESS, ProbeKind.LIVENESS, ProbeKind.TRANSACTION)
     tallies = tuple((kind, Tally(NOW, asking=asking, streak=1)) for kind in kinds)
     return Health(started=True, ready=True, tallies=tallies, healthy_since=60.0)
 
@@ -100,6 +116,10 @@ HAPPENINGS: dict[str, Event] = {
     "left over": Cleared(RUN, ("pid 4712",)),
     "not ready": Probed(RUN, ProbeKind.READINESS, NO),
     "not alive": Probed(RUN, ProbeKind.LIVENESS, NO),
+    "hung": Probed(RUN, ProbeKind.LIVENESS, SILENCE),
+    "busy": Probed(RUN, ProbeKind.LIVENESS, BUSY),
+    "not working": Probed(RUN, ProbeKind.TRANSACTION, NO),
+    "put off": Probed(RUN, ProbeKind.TRANSACTION, PUT_OFF),
     "time": TimePassed(),
     "respec": Respec(replace(SPEC, description="described anew")),
     "exceeded": Exceeded(RUN, "uses too much"),
@@ -131,6 +151,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Stopped DOWN
         exceeded     =
@@ -150,6 +174,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Blocked UP
         exceeded     =
@@ -169,6 +197,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Spawning UP
         exceeded     =
@@ -188,6 +220,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Spawning DOWN
         exceeded     =
@@ -207,7 +243,11 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
-        time         Running UP Ask Ask
+        hung         =
+        busy         =
+        not working  =
+        put off      =
+        time         Running UP Ask Ask Ask
         respec       Running UP
         exceeded     Stopping UP stopping Signal
     """,
@@ -226,6 +266,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    Running UP unready
         not alive    Stopping UP stopping Signal
+        hung         Stopping UP stopping Signal
+        busy         Running UP busy
+        not working  Running UP unready
+        put off      Running UP
         time         =
         respec       Running UP
         exceeded     Stopping UP stopping Signal
@@ -245,6 +289,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping DOWN killed Kill
         respec       Stopping DOWN
         exceeded     =
@@ -264,6 +312,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping UP killed Kill
         respec       Stopping UP
         exceeded     =
@@ -283,6 +335,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping UP killed Kill
         respec       Stopping UP
         exceeded     =
@@ -302,6 +358,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping DOWN killed Kill
         respec       Stopping DOWN
         exceeded     =
@@ -321,6 +381,10 @@ TABLE: dict[str, str] = {
         left over    Failed DOWN left-over
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing DOWN
         exceeded     =
@@ -340,6 +404,10 @@ TABLE: dict[str, str] = {
         left over    Blocked UP left-over
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing UP
         exceeded     =
@@ -359,6 +427,10 @@ TABLE: dict[str, str] = {
         left over    Waiting UP left-over restarting
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing UP
         exceeded     =
@@ -378,6 +450,10 @@ TABLE: dict[str, str] = {
         left over    Waiting UP left-over restarting
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing UP
         exceeded     =
@@ -397,6 +473,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Blocked UP
         respec       Waiting UP
         exceeded     =
@@ -416,6 +496,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Failed UP
         exceeded     =
@@ -435,6 +519,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Failed DOWN
         exceeded     =
@@ -454,6 +542,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Completed UP
         exceeded     =
