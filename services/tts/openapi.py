@@ -31,6 +31,11 @@ _SPEAKABLE: Final = r"[^\s\u0000-\u001f\u007f-\u009f\ufeff]"
 """Something that is neither blank nor a control character: all that a pattern can say of it."""
 
 
+_SPEECH_PARAMETERS: Final = [
+    {"$ref": f"#/components/parameters/{name}"} for name in ("Prefer", "CacheControl")
+]
+
+
 def document() -> _Json:
     """The document, made anew."""
     return {
@@ -88,6 +93,14 @@ def document() -> _Json:
                     "schema": {"type": "string"},
                     "example": "wait=30",
                 },
+                "CacheControl": {
+                    "name": "Cache-Control",
+                    "in": "header",
+                    "description": "RFC 9111: `no-cache` or `no-store` has the text spoken anew, "
+                    "and nothing of it is kept. For a probe: kept phrases prove nothing.",
+                    "schema": {"type": "string"},
+                    "example": "no-store",
+                },
             },
         },
     }
@@ -100,7 +113,7 @@ def _tts(name: str) -> _Json:
         "summary": "Speak a text" if name == "tts" else "The same as /tts",
         "description": "Answers with audio when `return_audio` is true, or when it is not said and "
         "Accept prefers audio/wav to application/json; otherwise with JSON about it.",
-        "parameters": [{"$ref": "#/components/parameters/Prefer"}],
+        "parameters": _SPEECH_PARAMETERS,
         "requestBody": _body("TtsRequest"),
         "responses": {
             "200": {
@@ -129,7 +142,7 @@ def _speech() -> _Json:
         "operationId": "createSpeech",
         "tags": ["openai"],
         "summary": "Speak a text, sentence by sentence",
-        "parameters": [{"$ref": "#/components/parameters/Prefer"}],
+        "parameters": _SPEECH_PARAMETERS,
         "requestBody": _body("SpeechRequest"),
         "responses": {
             "200": {
