@@ -37,8 +37,9 @@ PROCESSES: Final = 4
 _SAMPLE_SECONDS: Final = 1
 _HINT: Final = "to see the functions of Python as well: pip install py-spy"
 
-# `    handle (server.py:31)`, below `Thread 4711 (idle): "MainThread"`.
-_THREAD = re.compile(r'^Thread .*"MainThread"')
+# `    handle (server.py:31)`, below `Thread 4711 (idle): "MainThread"`. A thread has a name only if
+# the program has imported `threading`.
+_THREAD = re.compile(r"^Thread (\S+) ")
 _FRAME = re.compile(r"^\s+(\S.*?) \((.*):(\d+)\)$")
 
 
@@ -145,13 +146,13 @@ async def _py_spy_dump(tool: str, pid: int, launcher: Launcher, report: _Report)
         report.add(f"\nprocess {pid}: py-spy cannot look into it: {first}\n")
         return False
     report.add(f"\n{output}")
-    frames = main_frames(output)
+    frames = main_frames(output, pid)
     if frames:
         report.summary.append(f"pid {pid} in {' ← '.join(frames)}")
     return True
 
 
-def main_frames(dump: str, most: int = 3) -> list[str]:
+def main_frames(dump: str, pid: int, most: int = 3) -> list[str]:
     """Return the innermost frames of the main thread of a dump of py-spy: `stuck (hang.py:12)`."""
     frames: list[str] = []
     inside = False
@@ -159,7 +160,8 @@ def main_frames(dump: str, most: int = 3) -> list[str]:
         if not line.startswith(" "):
             if frames:
                 break
-            inside = _THREAD.match(line) is not None
+            thread = _THREAD.match(line)
+            inside = thread is not None and (thread[1] == str(pid) or '"MainThread"' in line)
         elif inside and len(frames) < most and (found := _FRAME.match(line)):
             frames.append(f"{found[1]} ({os.path.basename(found[2])}:{found[3]})")
     return frames

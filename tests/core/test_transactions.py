@@ -1,6 +1,7 @@
 """Transactions, and what is made of silence: which state, whose fault, excused for how long."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -60,6 +61,11 @@ IDLE = replace(SILENCE, busy=False)
 
 def seldom(every: float = 300.0, failures: int = 2) -> ProbeSpec:
     return probe(every=every, failures=failures, idle=True)
+
+
+def asked_only(kind: ProbeKind, one: ProbeSpec) -> ServiceSpec:
+    probes: dict[str, Any] = {kind.value: one}
+    return replace(service(), **probes)
 
 
 def running(spec: ServiceSpec, at: float = 0.0) -> Unit:
@@ -357,7 +363,7 @@ def test_the_reason_follows_the_state() -> None:
 @pytest.mark.parametrize("kind", [READINESS, LIVENESS, TRANSACTION])
 def test_silence_while_it_works_is_excused_until_the_deadline(kind: ProbeKind) -> None:
     one = probe(every=10.0, failures=2, idle=kind is TRANSACTION)
-    spec = replace(service(**{kind.value: one}), busy_deadline=60.0)
+    spec = replace(asked_only(kind, one), busy_deadline=60.0)
     unit = answered(running(spec), kind, YES, at=10.0)
     first = 30.0
     unit, effects = run_through(unit, *answers(kind, *[BUSY] * 6, at=first))
@@ -487,7 +493,7 @@ def test_no_silence_is_excused_for_longer_than_the_deadline(results: list[ProbeR
 def test_what_does_not_speak_is_looked_into_before_it_is_ended(
     kind: ProbeKind, result: ProbeResult, dump: bool
 ) -> None:
-    spec = service(**{kind.value: probe(every=10.0, failures=1)})
+    spec = asked_only(kind, probe(every=10.0, failures=1))
     unit, effects = run_through(running(spec), *answers(kind, result, at=10.0))
     assert deeds(effects)[-1] == Signal(ONE, 15, dump=dump)
     extra = DUMP_TIME if dump else 0.0

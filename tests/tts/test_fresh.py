@@ -1,4 +1,4 @@
-"""Speech without the phrase cache: what a probe asks for, since words that are kept prove nothing."""
+"""Speech without the phrase cache, as probes ask for it: words that are kept prove nothing."""
 
 from __future__ import annotations
 
