@@ -4,14 +4,23 @@ import asyncio
 import difflib
 import os
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from supervisor import __version__
 from supervisor.config import codec
-from supervisor.control.messages import Accepted, ChangeMessage, FleetStatus, Plan, Reloading
+from supervisor.control.messages import (
+    Accepted,
+    ChangeMessage,
+    FleetStatus,
+    Metrics,
+    Plan,
+    Reloading,
+)
 from supervisor.control.server import Reply, Request, Routes, Stream, problem
 from supervisor.core import graph
+from supervisor.core.effects import Topic
 from supervisor.core.plan import Change, ChangeKind, fingerprint, masked, plan
 from supervisor.core.spec import FleetSpec
 from supervisor.core.turn import can_overlap
@@ -20,8 +29,15 @@ from supervisor.journal import Entry, Journal
 from supervisor.machine import Machine
 from supervisor.output import Output
 from supervisor.posix.spawn import SpawnError
+from supervisor.probes.expectations import line_of
 from supervisor.runtime import Runtime
 from supervisor.status import Measured, percent_of_core, service_status
+from supervisor.tally import LATENCY_BOUNDS, service_metrics
+
+COMPLAINTS, COMPLAINT_WINDOW = 10, 600.0
+"""Lines that the courier may write into the journal within so many seconds."""
+LONGEST_COMPLAINT = 500
+"""Characters of one."""
 
 
 class Busy(Exception):  # noqa: N818 - it is no error of ours
@@ -67,12 +83,15 @@ class Api:
         self._adopt_spec = adopt_spec
         self._upgrading = False
         self._cpu_before: dict[str, tuple[float, float]] = {}
+        self._complained_at: deque[float] = deque()
 
     def routes(self) -> Routes:
         """Return the handler of every method and path."""
         return {
             ("GET", "/v1/status"): self._get_status,
             ("GET", "/v1/events"): self._get_events,
+            ("GET", "/v1/metrics"): self._get_metrics,
+            ("POST", "/v1/courier"): self._post_courier,
             ("POST", "/v1/start"): self._post_start,
             ("POST", "/v1/stop"): self._post_stop,
             ("POST", "/v1/restart"): self._post_restart,
@@ -122,6 +141,29 @@ class Api:
         }
         return Reply(200, status)
 
+    async def _get_metrics(self, _request: Request) -> Reply:
+        lost = await self._output.lost()
+        usage = self._machine.usage()
+        fleet, tally = self._runtime.fleet, self._machine.tally
+        began = time.time() - time.monotonic()
+        metrics: Metrics = {
+            "daemon": {
+                "version": __version__,
+                "started_at": round(began + self._life.began, 2),
+                "upgrades": self._life.upgrades,
+                "journal_seq": self._journal.seq,
+                "journal_lost": self._journal.lost,
+            },
+            "latency_bounds": list(LATENCY_BOUNDS),
+            "services": [
+                service_metrics(
+                    fleet, name, tally.of(name), usage.get(name), lost.get(name, 0), began
+                )
+                for name in fleet.units
+            ],
+        }
+        return Reply(200, metrics)
+
     async def _get_events(self, request: Request) -> Reply | Stream:
         try:
             after = int(request.query.get("after", "0"))
@@ -130,16 +172,28 @@ class Api:
         service = request.query.get("service")
         if service is not None and service not in self._runtime.fleet.units:
             return self._unknown([service])
+        if after > self._journal.seq:
+            return problem(
+                409, f"there is no event {after} yet: the journal has begun anew", "read it again"
+            )
         if request.query.get("follow") != "1":
             return Stream(_once(_of(service, self._journal.since(after))))
         return Stream(self._follow(after, service))
 
-    async def _follow(self, seq: int, service: str | None) -> AsyncIterator[object]:
+    async def _follow(self, after: int, service: str | None) -> AsyncIterator[object]:
+        """Yield what is in memory of the entries after that number, and then each new one.
+
+        Ends where a client has fallen behind by more than the memory holds: no entry is left out
+        in silence. The rest is on disk.
+        """
+        seq = after
         while True:
             for entry in self._journal.since(seq):
+                if seq > after and entry.seq != seq + 1:
+                    return
                 seq = entry.seq
                 if service is None or entry.unit == service:
-                    yield asdict(entry)
+                    yield entry.message()
             await self._journal.news()
 
     # Commanding ------------------------------------------------------------------------------
@@ -158,10 +212,24 @@ class Api:
         seq = self._journal.seq
         names = list(self._runtime.fleet.units)
         if not self._life.stopping:
-            self._journal.append("", "daemon", "a client asked the daemon to stop")
+            self._journal.append("", Topic.DAEMON, "a client asked the daemon to stop")
             self._life.stopping = True
             self._life.ending.set()
         return Reply(202, _accepted(names, [], seq))
+
+    async def _post_courier(self, request: Request) -> Reply:
+        """Let the courier write into the journal whom it could not tell; so much, and no more."""
+        text = request.json.get("text") if isinstance(request.json, dict) else None
+        if not isinstance(text, str) or not text:
+            return problem(400, "there is no text", 'send {"text": "phone: gave up: …"}')
+        now = time.monotonic()
+        while self._complained_at and now - self._complained_at[0] >= COMPLAINT_WINDOW:
+            self._complained_at.popleft()
+        if len(self._complained_at) >= COMPLAINTS:
+            return problem(429, "too many complaints", "see: atlasctl notify")
+        self._complained_at.append(now)
+        self._journal.append("", Topic.TROUBLE, line_of(text)[:LONGEST_COMPLAINT])
+        return Reply(200, {})
 
     def _command(self, request: Request, verb: str) -> Reply:
         if (refusal := self._leaving()) is not None:
@@ -231,7 +299,7 @@ class Api:
         restarting = {change.service for change in moved if change.kind is ChangeKind.RESTART}
         seq = self._journal.seq
         words = ", ".join(f"{c.service} ({c.kind})" for c in moved) or "nothing changes"
-        self._journal.append("", "reloaded", f"configuration reloaded: {words}")
+        self._journal.append("", Topic.RELOADED, f"configuration reloaded: {words}")
         self._adopt_spec(spec)
         self._runtime.reload(spec, restarting, "the configuration changed", rolling=rolling)
         accepted = _accepted([change.service for change in moved], [], seq)
@@ -248,7 +316,7 @@ class Api:
         try:
             await self._prove()
         except Busy as busy:
-            self._journal.append("", "upgrade-refused", str(busy))
+            self._journal.append("", Topic.UPGRADE_REFUSED, str(busy))
             return problem(409, str(busy), busy.hint)
         finally:
             self._upgrading = False
@@ -362,4 +430,4 @@ def _of(service: str | None, entries: Sequence[Entry]) -> list[Entry]:
 
 async def _once(entries: Sequence[Entry]) -> AsyncIterator[object]:
     for entry in entries:
-        yield asdict(entry)
+        yield entry.message()

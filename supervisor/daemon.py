@@ -23,19 +23,21 @@ from pathlib import Path
 
 from supervisor import __version__, upgrade
 from supervisor.api import Api, Busy, Life
+from supervisor.clocks import Clocks
 from supervisor.config import codec
 from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
 from supervisor.config.root import state_dir
 from supervisor.control.server import BindError, ControlServer
 from supervisor.core.effects import Topic
-from supervisor.core.events import Event, Exceeded
+from supervisor.core.events import Event, Exceeded, Exited
 from supervisor.core.spec import FleetSpec
 from supervisor.core.unit import Running, Stopped
 from supervisor.journal import Journal
 from supervisor.ledger import Ledger
 from supervisor.logs.capacity import raise_file_limit
 from supervisor.machine import Machine
+from supervisor.notify.keeper import CourierKeeper
 from supervisor.output import Output
 from supervisor.posix.lock import DaemonLock, LockHeldError
 from supervisor.posix.reaper import Reaper
@@ -114,9 +116,20 @@ class Daemon:
             self._machine, self._output, self._journal, self._ledger, self._post
         )
         self._runtime = Runtime(
-            spec, self._machine, time.monotonic, self._succession.past(spec.services)
+            spec,
+            self._machine,
+            time.monotonic,
+            self._succession.past(spec.services),
+            Clocks(),
         )
         self._reaper = Reaper(self._machine.child_ended)
+        self._courier = CourierKeeper(
+            spec.state_dir,
+            os.environ,
+            self._machine.launcher,
+            lambda: self._journal.seq,
+            self._complain,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._memory_watch: asyncio.Task[None] | None = None
         self._server = ControlServer(
@@ -135,11 +148,15 @@ class Daemon:
         )
 
     def _post(self, name: str, event: Event) -> None:
+        if isinstance(event, Exited):
+            self._machine.tally.exited(name, event.exit)
+        elif isinstance(event, Exceeded):
+            self._machine.tally.exceeded(name)
         self._runtime.post(name, event)
 
     def _complain(self, text: str) -> None:
         """Write down a trouble of the daemon's own."""
-        self._journal.append("", "trouble", text)
+        self._journal.append("", Topic.TROUBLE, text)
 
     # Life ------------------------------------------------------------------------------------
 
@@ -158,7 +175,8 @@ class Daemon:
         if _is_watched(sys.stdout.fileno()):
             _ = self._begin_task(self._echo())
         self._make_logs_dir()
-        self._journal.append("", "daemon", self._first_words())
+        topic = Topic.BEGAN if self._handover is None else Topic.UPGRADED
+        self._journal.append("", topic, self._first_words())
         try:
             await self._output.start()
             if take_down:
@@ -171,6 +189,7 @@ class Daemon:
                 pass
         finally:
             await self._server.close()
+            await self._courier.close(at_once=False)
             self._runtime.close()
             await self._output.close(quit_sink=self._runtime.quiet())
             self._machine.close()
@@ -228,13 +247,14 @@ class Daemon:
         if ended := await self._machine.end_orphans():
             text = f"ended what no service claimed any more: {'; '.join(ended)}"
             self._journal.append("", Topic.LEFT_OVER, text)
-        self._journal.append("", "daemon", "daemon stopped; nothing of it is left running")
+        self._journal.append("", Topic.ENDED, "daemon stopped; nothing of it is left running")
         self._ledger.retire()
 
     def _on_signal(self, number: int) -> None:
         if not self._life.stopping:
             name = signal.Signals(number).name
-            self._journal.append("", "daemon", f"{name}: stopping all services, then the daemon")
+            text = f"{name}: stopping all services, then the daemon"
+            self._journal.append("", Topic.DAEMON, text)
             self._life.stopping = True
             self._life.ending.set()
 
@@ -263,6 +283,7 @@ class Daemon:
 
     async def _execute_new_code(self) -> None:
         """Let the installed code take this process over. Returns only if that cannot be done."""
+        await self._courier.close(at_once=True)
         control = await self._server.pause()
         handover = Handover(self._lock.fileno(), control, self._life.upgrades + 1, __version__)
         try:
@@ -273,12 +294,14 @@ class Daemon:
         if self._life.stopping:
             self._life.ending.set()
         await self._server.start()
+        self._courier.go_by(self._spec)
 
     # What goes on beside ---------------------------------------------------------------------
 
     def _adopt_spec(self, spec: FleetSpec) -> None:
         """Go by another configuration in all that is the daemon's own."""
         self._spec = spec
+        self._courier.go_by(spec)
         limited = any(service.limits.memory for service in spec.services)
         if limited and self._memory_watch is None:
             self._memory_watch = self._begin_task(self._watch_memory())

@@ -41,6 +41,7 @@ from supervisor.probes import Context, Prober
 from supervisor.runs import LiveRun, Runs
 from supervisor.sockets import HeldSockets, Private, busy_ports, port_is_free, private
 from supervisor.surroundings import surroundings
+from supervisor.tally import Tally
 
 KILL_TIMEOUT = 5.0
 """Seconds within which SIGKILL must have ended a tree, or what is left is reported."""
@@ -71,12 +72,13 @@ class Machine:
         self._prober = Prober()
         self._fingerprints: dict[str, tuple[ServiceSpec, int]] = {}
         self.launcher = Launcher()
+        self.tally = Tally()
         self.enrolment = Enrolment(self.fleet, self._complain)
         self.runs = Runs(logs_dir, lambda: output.pids | self.launcher.pids, self.enrolment.retire)
         self.sockets = HeldSockets(output)
 
     def _complain(self, text: str) -> None:
-        self._journal.append("", "trouble", text)
+        self._journal.append("", Topic.TROUBLE, text)
 
     # What the reaper tells -------------------------------------------------------------------
 
@@ -239,7 +241,7 @@ class Machine:
             launcher=ServiceLauncher(self.launcher, spec.user, spec.umask),
         )
         leader = live.leader.pid
-        return await inquire(
+        result = await inquire(
             spec,
             kind,
             live.private if len(self.runs.of(spec.name)) > 1 else None,
@@ -248,6 +250,8 @@ class Machine:
             lambda: (leader, *(row.pid for row in trees.descendants(leader))),
             even_if_busy=even_if_busy,
         )
+        self.tally.probed(spec.name, kind, result)
+        return result
 
     def settled(self, unit: Unit, overlap: Unit | None) -> None:
         """See `Host.settled`."""
@@ -280,10 +284,12 @@ class Machine:
         self._ledger.forget(name)
         self._fingerprints.pop(name, None)
         self._output.forget(name)
+        self.tally.forget(name)
 
     def note(self, name: str, note: Note) -> None:
         """See `Host.note`."""
         self._journal.append(name, note.topic, note.text, note.run)
+        self.tally.note(name, note.topic)
         match note.topic:
             case Topic.EXITED | Topic.KILLED | Topic.GAVE_UP:
                 run = f"run {note.run} " if note.run is not None else ""
@@ -355,7 +361,7 @@ class Machine:
         try:
             self.runs.write_pid_file(live)
         except UnsafePathError as error:
-            self._journal.append(live.spec.name, "pid-file", str(error), live.run)
+            self._journal.append(live.spec.name, Topic.PID_FILE, str(error), live.run)
 
     def _check_ports(self, spec: ServiceSpec) -> None:
         for port in spec.ports:

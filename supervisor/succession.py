@@ -109,7 +109,7 @@ class Succession:
         )
         if record.fingerprint not in (0, fingerprint(spec)):
             text = "it was started with another configuration; atlasctl reload would replace it"
-            self.journal.append(name, "stale", text, run)
+            self.journal.append(name, Topic.STALE, text, run)
         if not ours:
             loop = asyncio.get_running_loop()
             live.watch = watch_exit(leader, lambda e: self.post(name, Exited(run, e)), loop)
@@ -118,12 +118,12 @@ class Succession:
         try:
             self.output.open(name, spec.logs)
         except OutputError as error:
-            self.journal.append(name, "trouble", str(error), run)
+            self.journal.append(name, Topic.TROUBLE, str(error), run)
         lost = self.machine.sockets.take_from(leader.pid, spec)
         if lost:
             words = ", ".join(lost)
             text = f"socket {words} is held by the service alone: a restart will refuse connections"
-            self.journal.append(name, "trouble", f"{text} for a moment", run)
+            self.journal.append(name, Topic.TROUBLE, f"{text} for a moment", run)
         began = started_monotonic(leader)
         return Adopted(
             run, leader.pid, time.monotonic() if began is None else began, record.started

@@ -146,17 +146,36 @@ COMMANDS = (
         "why",
         "story:why",
         "tell why a service is in its state",
-        "Tell what led to the present state of a service: what happened, and what was decided "
-        "for which reason. Works without a supervisor.",
+        "Tell what led to the present state of a service, in fewer than 20 lines: what happened, "
+        "what was decided for which reason, and what it printed last. Without a name: of whatever "
+        "is not well. Works without a supervisor.",
         (options.json, options.service),
     ),
     Command(
         "events",
-        "story:events",
+        "chronicle:events",
         "list what happened and was decided",
         "List the journal: what happened to services and what was decided. Works without a "
-        "supervisor, except for -f.",
-        (options.follow, options.json, options.lines("entries (default 50)"), options.services),
+        "supervisor, except for -f, which goes on when a supervisor is killed or upgraded and "
+        "another comes. With --json each line is one object: seq, at (Unix seconds), time, unit, "
+        "topic, text, run, kind (asked, seen or decided), because (what a decision rests on, by "
+        "seq).",
+        (
+            options.follow,
+            options.json,
+            options.lines("entries (default 50, with --since all)"),
+            options.since,
+            options.services,
+        ),
+    ),
+    Command(
+        "clean",
+        "clean:clean",
+        "archive logs, and begin them anew",
+        "Move what is in the logs of services, with old PID files and dumps, to a folder of "
+        "logs/archive, gzip it, and begin the logs anew; then remove the oldest archives. Services "
+        "go on, and no line is lost. Works without a supervisor.",
+        (options.keep, options.strangers, options.dry_run, options.json, options.services),
     ),
     Command(
         "models",
@@ -173,10 +192,10 @@ COMMANDS = (
         "doctor",
         "doctor:doctor",
         "find out what is wrong and what to do",
-        "Look at the configuration, files of models, the supervisor, the state and the ports of "
-        "services, and run the doctor of each service that has one. Nothing is changed. Works "
-        "without a supervisor. Exit code 0 if nothing is wrong, otherwise 1. `diagnose` is the "
-        "same.",
+        "Look at the configuration, files of models, the supervisor, the state, the commands and "
+        "the ports of services, their Pythons, disk, clock, login items and what older starts have "
+        "left, and run the doctor of each service that has one. Nothing is changed. Works without "
+        "a supervisor. Exit code 0 if nothing is wrong, otherwise 1. `diagnose` is the same.",
         (options.details, options.json, options.services),
     ),
     Command(
@@ -199,6 +218,22 @@ COMMANDS = (
         "configuration:schema",
         "print the JSON Schema of the configuration",
         "Print the JSON Schema (2020-12) of the YAML, which an editor can use.",
+    ),
+    Command(
+        "notify",
+        "notify:notify",
+        "show who is told when a service fails, and try it",
+        "Show who is told of what (notify: in the YAML), and how that went. With --test, tell them "
+        "something now. Works without a supervisor.",
+        (options.test, options.json, options.targets),
+    ),
+    Command(
+        "metrics",
+        "metrics:metrics",
+        "print figures for Prometheus",
+        "Print states, restarts, probes and what services use, in Prometheus' text format. To have "
+        "it in a file for node_exporter: metrics: in the YAML.",
+        (options.json,),
     ),
     Command(
         "run",

@@ -19,6 +19,7 @@ from supervisor.control.messages import (
     DaemonStatus,
     EventMessage,
     FleetStatus,
+    Metrics,
     Plan,
     Reloading,
     Upgrading,
@@ -121,6 +122,11 @@ def _refused(error: ControlError) -> CommandError:
 def fleet_status(client: ControlClient) -> FleetStatus:
     """Return the state of everything. Raises DaemonNotRunning or ControlError."""
     return cast("FleetStatus", client.get("/v1/status"))
+
+
+def metrics(client: ControlClient) -> Metrics:
+    """Return the figures of everything. Raises DaemonNotRunning or ControlError."""
+    return cast("Metrics", client.get("/v1/metrics"))
 
 
 def command(

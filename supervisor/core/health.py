@@ -29,6 +29,10 @@ from supervisor.core.verdicts import (
 FIRST_STARTUP_PROBE = 0.05
 """Seconds after spawn, at most, until the first startup probe: a fast service is seen fast."""
 
+RESUME_GRACE = 10.0
+"""Seconds after a sleep in which failures do not count: what was swapped out, or has a GPU to wake,
+answers late."""
+
 NOTICES = 5
 NOTICE_WINDOW = 600.0
 """Changes of its notice that a run may have told within so many seconds: a text with a clock in it,
@@ -77,6 +81,8 @@ class Health:
     """The notice as the journal has it."""
     notices_at: tuple[float, ...] = ()
     """When changes of it were told, within the last NOTICE_WINDOW."""
+    lenient_until: float = 0.0
+    """Until when failures do not count, after a sleep."""
     working: bool = False
     """By its own latest word it works on something."""
     told_busy_at: float = -inf
@@ -127,6 +133,28 @@ def begin(spec: ServiceSpec, run: RunId, now: float) -> Health:
 def resume(spec: ServiceSpec, run: RunId, now: float) -> Health:
     """Return the health of a run that had started long ago and was adopted just now."""
     return _start_watching(spec, run, now, Health(started=True, ready=False))
+
+
+def awake(health: Health, lost: float, now: float) -> Health:
+    """Return the health of a run after a sleep in which `lost` seconds passed on this clock.
+
+    Every probe is asked at once, and no failure from before counts: it may be of the sleep. The
+    shell gives up the probes that were under way.
+    """
+    tallies = tuple(
+        (
+            kind,
+            replace(tally, due=now, asking=False, streak=max(0, tally.streak), excused_since=None),
+        )
+        for kind, tally in health.tallies
+    )
+    return replace(
+        health,
+        tallies=tallies,
+        started_by=None if health.started_by is None else health.started_by + lost,
+        healthy_since=None if health.healthy_since is None else health.healthy_since + lost,
+        lenient_until=now + RESUME_GRACE,
+    )
 
 
 def adapt(spec: ServiceSpec, run: RunId, started_at: float, health: Health, now: float) -> Health:
@@ -224,7 +252,7 @@ def judge(
     probe = _probe(spec, kind)
     if _is_excused(spec, kind, tally, result, now):
         return _excuse(probe, health, kind, tally, result, now)
-    if result.ok is None:
+    if result.ok is None or (not result.ok and now < health.lenient_until):
         return _put(
             health, kind, replace(tally, asking=False, due=_soon(probe, kind, tally, now))
         ), ()

@@ -23,6 +23,7 @@ from supervisor.core.events import (
     Probed,
     Respec,
     Restart,
+    Resumed,
     RunId,
     Spawned,
     SpawnFailed,
@@ -74,8 +75,8 @@ def step(unit: Unit, event: Event, now: float) -> Step:
     match event:
         case Start(why=why):
             return _start(unit, why, now)
-        case Stop(why=why):
-            return _stop(unit, why, now)
+        case Stop(why=why, asked=asked):
+            return _stop(unit, f"stop asked: {why}" if asked else why, now)
         case Restart(why=why):
             return _restart(unit, why, now)
         case Admitted():
@@ -86,6 +87,8 @@ def step(unit: Unit, event: Event, now: float) -> Step:
             return _adopted(unit, event, now)
         case Respec(spec=spec):
             return _respec(unit, spec, now)
+        case Resumed(lost=lost):
+            return _resumed(unit, lost, now)
         case TimePassed():
             return _time_passed(unit, now)
         case Spawned() | SpawnFailed() | Exited() | Cleared() | Probed() | Exceeded():
@@ -158,8 +161,7 @@ def _restart(unit: Unit, why: str, now: float) -> Step:
     return _clean(replace(unit, phase=phase, reason=words)), (Note(Topic.ASKED, words),)
 
 
-def _stop(unit: Unit, why: str, now: float) -> Step:
-    words = f"stop asked: {why}"
+def _stop(unit: Unit, words: str, now: float) -> Step:
     if isinstance(unit.phase, Failed) and unit.phase.left is not None:
         # What could not be ended then may be endable now; if not, it stays failed.
         return _clear_again(replace(unit, goal=Goal.DOWN), unit.phase.left, words, now)
@@ -249,7 +251,10 @@ def _spawn_failed(unit: Unit, event: SpawnFailed, now: float) -> Step:
     if unit.goal is Goal.DOWN:
         return _enter(unit, Stopped(), f"stopped; {event.why}", now), (note,)
     if not event.retry:
-        return _enter(unit, Failed(), event.why, now), (note,)
+        # In the words of every giving up: who waits for that must not have to know this case.
+        words = f"could not be started: {event.why}; not tried again before somebody starts it"
+        gave_up = Note(Topic.GAVE_UP, words, event.run)
+        return _enter(unit, Failed(), event.why, now), (note, gave_up)
     record, verdict = restart.after_failure(
         unit.spec.restart,
         unit.record,
@@ -399,6 +404,18 @@ def _reworded(unit: Unit, before: Health, event: Probed, now: float) -> Unit:
         if why and word != ailment(before)[0]:
             return replace(unit, reason=why, since=now)
     return unit
+
+
+def _resumed(unit: Unit, lost: float, now: float) -> Step:
+    match unit.phase:
+        case Running(health=health):
+            phase: Phase = replace(unit.phase, health=probes.awake(health, lost, now))
+        case Stopping(kill_at=kill_at):
+            # What is to end may have slept as well: it gets the time that it was to have.
+            phase = replace(unit.phase, kill_at=kill_at + lost)
+        case _:
+            return unit, ()
+    return replace(unit, phase=phase), ()
 
 
 def _exceeded(unit: Unit, why: str, now: float) -> Step:

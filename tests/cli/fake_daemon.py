@@ -5,7 +5,6 @@ import json
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -42,6 +41,7 @@ class FakeDaemon:
         """Of each restart and reload: whether it was to be rolling."""
         self.upgrades = 0
         self.version = "0.1.0"
+        self.sink_pid: int | None = 42
         self.upgraded: Callable[[], None] = self._upgraded
         """What happens once an upgrade has been answered."""
         self.limits = Limits()
@@ -109,6 +109,7 @@ class FakeDaemon:
         about = daemon(stopping=self.stopping, config=self.config)
         about["pid"] = self.pid
         about["version"] = self.version
+        about["sink_pid"] = self.sink_pid
         about["upgrades"] = self.upgrades
         return Reply(200, cast("object", {"daemon": about, "services": picture}))
 
@@ -166,7 +167,7 @@ class FakeDaemon:
     async def _entries(self, after: int) -> AsyncIterator[object]:
         for entry in self.events:
             if entry.seq > after:
-                yield asdict(entry)
+                yield entry.message()
         self._end.set()
 
 
@@ -177,5 +178,5 @@ def write_journal(root: Path, entries: list[Entry]) -> None:
     """Write a journal as a daemon does."""
     folder = root / ".atlas"
     folder.mkdir(mode=0o700, exist_ok=True)
-    lines = [json.dumps(asdict(entry)) for entry in entries]
+    lines = [json.dumps(entry.message()) for entry in entries]
     (folder / NAME).write_text("".join(f"{line}\n" for line in lines))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from supervisor.cli.episode import Episode, headline
+from supervisor.cli.episode import Episode
+from supervisor.cli.headline import headline
 from supervisor.cli.services import (
     AILING,
     Reached,

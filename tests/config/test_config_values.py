@@ -35,18 +35,28 @@ def test_the_default_system() -> None:
     assert fleet.state_dir == str(REPOSITORY / ".atlas")
     assert tts.command == ("python", "-m", "services.tts", "--device", "auto")
     assert tts.venv == str(REPOSITORY / ".venv")
-    assert tts.env == {"PYTORCH_ENABLE_MPS_FALLBACK": "1", "TTS_CACHE_DIR": ".cache/tts"}
+    assert tts.env == {
+        "PYTORCH_ENABLE_MPS_FALLBACK": "1",
+        "TTS_CACHE_DIR": ".cache/tts",
+        "PYTHONFAULTHANDLER": "1",
+    }
     assert tts.sockets == (spec.SocketSpec("http", (("127.0.0.1", 3001), ("::1", 3001))),)
     assert tts.startup is not None
     assert tts.startup.budget == 120.0
     assert tts.startup.every == 0.25
     assert isinstance(tts.startup.check, spec.HttpCheck)
     assert json.loads(tts.startup.check.body or b"") == {"text": "тест", "return_audio": True}
-    assert tts.startup.check.headers == (("Content-Type", "application/json"),)
+    fresh = ("Cache-Control", "no-store")
+    assert tts.startup.check.headers == (fresh, ("Content-Type", "application/json"))
     assert tts.startup.check.expect.wav == spec.Wav(0.2)
     assert tts.readiness is not None
     assert isinstance(tts.readiness.check, spec.HttpCheck)
     assert tts.readiness.check.expect.json == (("tts_ready", True),)
+    assert tts.readiness.check.busy == "busy"
+    assert tts.transaction is not None
+    assert tts.transaction.check == tts.startup.check
+    assert (tts.transaction.every, tts.transaction.timeout) == (300.0, 60.0)
+    assert tts.transaction.idle
     assert tts.restart == spec.RestartSpec()
     assert tts.logs == spec.LogSpec()
 

@@ -23,6 +23,7 @@ from supervisor.core.events import (
     Probed,
     Respec,
     Restart,
+    Resumed,
     Spawned,
     SpawnFailed,
     Start,
@@ -123,6 +124,7 @@ HAPPENINGS: dict[str, Event] = {
     "time": TimePassed(),
     "respec": Respec(replace(SPEC, description="described anew")),
     "exceeded": Exceeded(RUN, "uses too much"),
+    "resumed": Resumed(60.0),
 }
 
 OF_AN_OLDER_RUN: tuple[Event, ...] = (
@@ -158,6 +160,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Stopped DOWN
         exceeded     =
+        resumed      =
     """,
     "blocked": """
         start        =
@@ -181,6 +184,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Blocked UP
         exceeded     =
+        resumed      =
     """,
     "spawning": """
         start        =
@@ -190,7 +194,7 @@ TABLE: dict[str, str] = {
         held         =
         spawned      Running UP started
         spawn failed Waiting UP spawn-failed restarting
-        cannot spawn Failed UP spawn-failed
+        cannot spawn Failed UP spawn-failed gave-up
         adopted      =
         exited       Clearing UP exited Clear
         cleared      =
@@ -204,6 +208,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Spawning UP
         exceeded     =
+        resumed      =
     """,
     "spawning, stop asked": """
         start        Spawning UP asked
@@ -227,6 +232,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Spawning DOWN
         exceeded     =
+        resumed      =
     """,
     "running": """
         start        =
@@ -250,6 +256,7 @@ TABLE: dict[str, str] = {
         time         Running UP Ask Ask Ask
         respec       Running UP
         exceeded     Stopping UP stopping Signal
+        resumed      Running UP
     """,
     "running, probes in flight": """
         start        =
@@ -273,6 +280,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Running UP
         exceeded     Stopping UP stopping Signal
+        resumed      Running UP
     """,
     "stopping": """
         start        Stopping UP asked
@@ -296,6 +304,7 @@ TABLE: dict[str, str] = {
         time         Stopping DOWN killed Kill
         respec       Stopping DOWN
         exceeded     =
+        resumed      Stopping DOWN
     """,
     "stopping to restart": """
         start        =
@@ -319,6 +328,7 @@ TABLE: dict[str, str] = {
         time         Stopping UP killed Kill
         respec       Stopping UP
         exceeded     =
+        resumed      Stopping UP
     """,
     "stopping as dead": """
         start        =
@@ -342,6 +352,7 @@ TABLE: dict[str, str] = {
         time         Stopping UP killed Kill
         respec       Stopping UP
         exceeded     =
+        resumed      Stopping UP
     """,
     "killed": """
         start        Stopping UP asked
@@ -365,6 +376,7 @@ TABLE: dict[str, str] = {
         time         Stopping DOWN killed Kill
         respec       Stopping DOWN
         exceeded     =
+        resumed      Stopping DOWN
     """,
     "clearing": """
         start        Clearing UP asked
@@ -388,6 +400,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Clearing DOWN
         exceeded     =
+        resumed      =
     """,
     "clearing to restart": """
         start        =
@@ -411,6 +424,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Clearing UP
         exceeded     =
+        resumed      =
     """,
     "clearing a crash": """
         start        =
@@ -434,6 +448,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Clearing UP
         exceeded     =
+        resumed      =
     """,
     "clearing the dead": """
         start        =
@@ -457,6 +472,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Clearing UP
         exceeded     =
+        resumed      =
     """,
     "waiting": """
         start        Blocked UP asked
@@ -480,6 +496,7 @@ TABLE: dict[str, str] = {
         time         Blocked UP
         respec       Waiting UP
         exceeded     =
+        resumed      =
     """,
     "failed": """
         start        Blocked UP asked
@@ -503,6 +520,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Failed UP
         exceeded     =
+        resumed      =
     """,
     "failed to stop": """
         start        Clearing UP asked Clear
@@ -526,6 +544,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Failed DOWN
         exceeded     =
+        resumed      =
     """,
     "completed": """
         start        Blocked UP asked
@@ -549,6 +568,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Completed UP
         exceeded     =
+        resumed      =
     """,
 }
 

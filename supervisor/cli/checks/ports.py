@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from supervisor.cli.findings import OURS, Finding
@@ -12,6 +12,7 @@ from supervisor.core.spec import ServiceSpec
 from supervisor.posix.account import account_name
 from supervisor.posix.environment import FLEET_MARK, environment_of, fleet_mark
 from supervisor.posix.identity import identify, started_monotonic
+from supervisor.posix.lock import lock_holder
 from supervisor.posix.ports import ListenError, PortOwner, is_free, owners_of
 
 
@@ -25,7 +26,7 @@ class Ours:
     """It stands in the command line of the log sink."""
     pids: frozenset[int]
     supervised: bool
-    """A supervisor runs."""
+    """A supervisor runs, whether it answers or not."""
 
     @classmethod
     def of(cls, state_dir: str, status: FleetStatus | None) -> "Ours":
@@ -33,7 +34,9 @@ class Ours:
         daemon = None if status is None else status["daemon"]
         pids = () if daemon is None else (daemon["pid"], daemon["sink_pid"])
         known = frozenset(pid for pid in pids if pid)
-        return cls(fleet_mark(state_dir), state_dir, known, daemon is not None)
+        holder = lock_holder(os.path.join(state_dir, "lock"))
+        supervised = daemon is not None or holder is not None
+        return cls(fleet_mark(state_dir), state_dir, known, supervised)
 
     def has(self, owner: PortOwner) -> bool:
         """Tell whether a process is of this system."""
@@ -47,27 +50,26 @@ class Ours:
 
 
 @dataclass(frozen=True, slots=True)
-class _Port:
+class Tried:
     """What was found when it was tried whether a port could be listened on."""
 
-    number: int
+    port: int
     taken: bool = False
     why: str | None = None
     """Why it could not, where that is not for somebody who has it."""
 
 
-def ports(services: Sequence[ServiceSpec], ours: Ours) -> dict[str, list[Finding]]:
-    """Return by service who has its ports, if they are not free."""
-    tried = {service.name: list(_tried(service)) for service in services}
-    taken = {port.number for each in tried.values() for port in each if port.taken}
-    owners = owners_of(taken)
-    return {
-        name: [_finding(name, port, owners.get(port.number), ours) for port in each]
-        for name, each in tried.items()
-    }
+def tried(services: Sequence[ServiceSpec]) -> dict[str, list[Tried]]:
+    """Return by service how each of its ports is. Nothing ever listens because of this."""
+    return {service.name: list(_tried(service)) for service in services}
 
 
-def _tried(service: ServiceSpec) -> Iterator[_Port]:
+def owners(tried: Mapping[str, Sequence[Tried]]) -> dict[int, PortOwner]:
+    """Return who has those that are taken."""
+    return owners_of({each.port for ports in tried.values() for each in ports if each.taken})
+
+
+def _tried(service: ServiceSpec) -> Iterator[Tried]:
     addresses: dict[int, list[str]] = {port: ["127.0.0.1"] for port in service.ports}
     for socket in service.sockets:
         for host, port in socket.addresses:
@@ -76,30 +78,38 @@ def _tried(service: ServiceSpec) -> Iterator[_Port]:
         yield _try(port, hosts)
 
 
-def _try(port: int, hosts: Sequence[str]) -> _Port:
+def _try(port: int, hosts: Sequence[str]) -> Tried:
     for host in hosts:
         try:
             if not is_free(host, port):
-                return _Port(port, taken=True)
+                return Tried(port, taken=True)
         except ListenError as error:
             if error.absent and len(hosts) > 1:
                 continue  # a machine without ::1 does with 127.0.0.1
-            return _Port(port, why=error.why)
-    return _Port(port)
+            return Tried(port, why=error.why)
+    return Tried(port)
 
 
-def _finding(name: str, port: _Port, owner: PortOwner | None, ours: Ours) -> Finding:
-    check = f"port {port.number}"
-    if port.why is not None:
-        return Finding(name, check, "wrong", port.why)
+def ports(
+    name: str, tried: Sequence[Tried], owners: Mapping[int, PortOwner], ours: Ours
+) -> Iterator[Finding]:
+    """Yield who has the ports of a service, if they are not free."""
+    for each in tried:
+        yield _finding(name, each, owners.get(each.port), ours)
+
+
+def _finding(name: str, tried: Tried, owner: PortOwner | None, ours: Ours) -> Finding:
+    check = f"port {tried.port}"
+    if tried.why is not None:
+        return Finding(name, check, "wrong", tried.why)
     if owner is None:  # nobody has it, or it was going away
         return Finding(name, check, "ok", "free")
     if not ours.has(owner):
         hint = f"end that process, or give {name} another port"
-        text = f"{described(owner)} has it, which is not of this system"
+        text = f"{described(owner)}, has it, and is not of this system"
         return Finding(name, check, "wrong", text, hint)
     if not ours.supervised:
-        text = f"its own, {described(owner)}, which no supervisor watches now"
+        text = f"its own, {described(owner)}, and no supervisor watches it now"
         hint = "atlasctl up takes it over, atlasctl down ends it"
         return Finding(name, check, "note", text, hint)
     return Finding(name, check, "ok", f"its own, {described(owner)}")
@@ -111,10 +121,10 @@ def protected(numbers: Sequence[int], ours: Ours) -> Iterator[Finding]:
     for port in numbers:
         check, owner = f"protected port {port}", owners.get(port)
         if owner is None:
-            text = "nobody listens there; what this system expects of it is not to be had"
-            yield Finding(OURS, check, "note", text, "start what belongs there, if it is needed")
+            hint = "start what belongs there, if services here need it"
+            yield Finding(OURS, check, "note", "nobody listens there", hint)
         elif ours.has(owner):
-            text = f"{described(owner)} has it, which is of this system"
+            text = f"{described(owner)}, has it, and is of this system"
             hint = "give that service another port, or take this one out of protected_ports"
             yield Finding(OURS, check, "note", text, hint)
         else:
@@ -122,11 +132,11 @@ def protected(numbers: Sequence[int], ours: Ours) -> Iterator[Finding]:
 
 
 def described(owner: PortOwner) -> str:
-    """Return `pid 41 (node server.js) of anna, for 2 h 3 min`; the user unless it is you."""
+    """Return `pid 41 (node app.js) of anna, started 2 h 3 min ago`; the user unless it is you."""
     found = None if owner.pid is None else identify(owner.pid)
     if found is None:
         return str(owner)
     whose = "" if found.uid == os.geteuid() else f" of {account_name(found.uid)}"
     started = started_monotonic(found)
-    since = "" if started is None else f", for {duration(time.monotonic() - started)}"
+    since = "" if started is None else f", started {duration(time.monotonic() - started)} ago"
     return f"{owner}{whose}{since}"
