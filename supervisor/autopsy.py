@@ -82,10 +82,7 @@ async def examine(
         _forget_old(logs_dir, name)
     except (OSError, UnsafePathError) as error:
         return Finding(f"what it was doing could not be saved: {error}")
-    summary = f": {'; '.join(report.summary)}" if report.summary else ""
-    return Finding(
-        f"what it was doing is in {os.path.basename(logs_dir)}/{os.path.basename(path)}{summary}"
-    )
+    return Finding(report.words(f"{os.path.basename(logs_dir)}/{os.path.basename(path)}"))
 
 
 class _Report:
@@ -93,10 +90,18 @@ class _Report:
 
     def __init__(self) -> None:
         self.text = ""
-        self.summary: list[str] = []
+        self.places: list[str] = []
+        """Where it hung, the shortest that can be said, for each process."""
+        self.details: list[str] = []
 
     def add(self, text: str) -> None:
         self.text = (self.text + text)[:LONGEST]
+
+    def words(self, file: str) -> str:
+        """Return the whole in one line that may be cut: what matters most first."""
+        head = f"hung in {', in '.join(self.places)}; more" if self.places else "what it did is"
+        details = f": {'; '.join(self.details)}" if self.details else ""
+        return f"{head} in {file}{details}"
 
 
 async def _look(
@@ -126,7 +131,7 @@ async def _look(
         report.add(f"\n{len(pids) - PROCESSES} processes more were not looked into\n")
     if pythons and tool is None:
         report.add(f"\n{_HINT}\n")
-        report.summary.append(_HINT)
+        report.details.append(_HINT)
     return False
 
 
@@ -148,7 +153,8 @@ async def _py_spy_dump(tool: str, pid: int, launcher: Launcher, report: _Report)
     report.add(f"\n{output}")
     frames = main_frames(output, pid)
     if frames:
-        report.summary.append(f"pid {pid} in {' ← '.join(frames)}")
+        report.places.append(frames[0])
+        report.details.append(" ← ".join((f"pid {pid}", *frames[1:])))
     return True
 
 
@@ -185,7 +191,10 @@ def _describe_threads(pid: int, report: _Report) -> None:
     report.add(f"\nprocess {pid} {threads.command_of(pid)}\n")
     for thread in found:
         report.add(f"  thread {thread}\n")
-    report.summary.append(f"pid {pid}: main thread {found[0]}")
+    main = found[0]
+    if main.waits_in:
+        report.places.append(f"the kernel's {main.waits_in}")
+    report.details.append(f"pid {pid} {main.name} (state {main.state})")
 
 
 async def _output_of(argv: tuple[str, ...], launcher: Launcher) -> tuple[Exit | None, str]:

@@ -68,6 +68,10 @@ class Acting:
     def status(self) -> dict[str, Any]:
         return self.system.service("tts")
 
+    def why(self) -> str:
+        """Return the story, with its lines unfolded."""
+        return " ".join(self.system.ctl("why", "tts").stdout.split())
+
     def ask(self, text: str) -> tuple[int, bytes]:
         """Say a text as a real client does."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
@@ -113,9 +117,9 @@ def test_a_wrong_answer_is_broken_and_is_restarted(
     status = acting.status()
     assert status["state"] == "healthy"
     assert status["pid"] != pid
-    assert (
-        f"failed its transaction probe 2 times in a row: {words}" in system.ctl("why", "tts").stdout
-    )
+    why = acting.why()
+    assert words in why
+    assert "failed its transaction probe 2 times in a row" in why
 
 
 def test_between_its_failures_it_is_broken_and_nothing_depends_on_it(
@@ -136,17 +140,17 @@ def test_what_hangs_tells_where_before_it_is_ended(system: System, acting: Actin
     acting.does("stuck")
     dumped = system.event("dumped", "tts", after=seq)
     name = f"tts.dump-{run}.txt"
-    assert f"logs/{name}" in dumped["text"]
-    assert re.search(rf"pid {pid} in stuck_in_the_engine \(acting\.py:\d+\)", dumped["text"])
+    place = r"hung in stuck_in_the_engine \(acting\.py:\d+\)"
+    assert re.match(rf"{place}; more in logs/{name}: pid {pid} ← ", dumped["text"])
     file = system.root / "logs" / name
     assert "stuck_in_the_engine" in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     acting.does("well")
     system.event("ready", "tts", after=dumped["seq"])
     assert acting.status()["pid"] != pid
-    why = system.ctl("why", "tts").stdout
+    why = acting.why()
     assert "no reply within" in why
-    assert "stuck_in_the_engine" in why
+    assert "hung in stuck_in_the_engine" in why
 
 
 def test_what_works_on_a_long_text_is_left_alone(system: System, acting: Acting) -> None:
