@@ -1,6 +1,6 @@
 """What is wrong with a run that does not do its work, in one word and in a sentence. Pure."""
 
-from supervisor.core.events import Fault
+from supervisor.core.events import Fault, Probed
 from supervisor.core.health import Health, in_a_row
 from supervisor.core.spec import ProbeKind
 
@@ -29,3 +29,19 @@ def ailment(health: Health) -> tuple[str, str]:
             if tally.last is not None and tally.last.fault is fault and kind in kinds:
                 return word, f"{kind} probe failed {in_a_row(-tally.streak)}: {tally.last.detail}"
     return "unready", ""
+
+
+def change_of_reason(before: Health, now: Health, event: Probed) -> str | None:
+    """Return the words that fit the state into which an answer has brought a run.
+
+    None if the state is what it was, and where health itself has told of the change.
+    """
+    if now.ready and before.ready and now.busy() != before.busy():
+        if now.working:
+            return "works on something, by its own word"
+        detail = event.result.detail
+        return f"{event.kind} probe: {detail}" if now.busy() else detail
+    if now.started and not now.ready and not before.ready:
+        word, why = ailment(now)
+        return why if why and word != ailment(before)[0] else None
+    return None

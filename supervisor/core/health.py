@@ -15,6 +15,7 @@ from typing import assert_never
 from zlib import crc32
 
 from supervisor.core.events import Fault, ProbeResult, RunId
+from supervisor.core.patience import is_excused, soon
 from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
 from supervisor.core.verdicts import (
     BecameReady,
@@ -38,9 +39,6 @@ NOTICE_WINDOW = 600.0
 """Changes of its notice that a run may have told within so many seconds: a text with a clock in it,
 asked for every 50 ms, would fill the journal within minutes. That silence was excused is told once
 in as many seconds."""
-
-SOONEST, LATEST = 0.05, 10.0
-"""Seconds, at least and at most, until a transaction that failed or was put off is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,13 +223,6 @@ def ask(spec: ServiceSpec, health: Health, now: float) -> tuple[Health, tuple[Pr
     return replace(health, tallies=tallies), due
 
 
-def waits_for_idleness(spec: ServiceSpec, health: Health, kind: ProbeKind, now: float) -> bool:
-    """Tell whether a question that is due is put off if the service works on something now."""
-    tally = health.tally(kind)
-    since = None if tally is None else tally.excused_since
-    return _probe(spec, kind).idle and (since is None or now - since < spec.busy_deadline)
-
-
 def overdue(spec: ServiceSpec, health: Health, now: float) -> Dead | None:
     """Return the verdict on a run that should have started by now and has not."""
     if health.started_by is None or now < health.started_by or spec.startup is None:
@@ -250,18 +241,18 @@ def judge(
         return health, ()
     health = replace(health, spoken=result, spoken_kind=kind, spoken_at=now)
     probe = _probe(spec, kind)
-    if _is_excused(spec, kind, tally, result, now):
+    if is_excused(spec.busy_deadline, kind, tally, result, now):
         return _excuse(probe, health, kind, tally, result, now)
     if result.ok is None or (not result.ok and now < health.lenient_until):
         return _put(
-            health, kind, replace(tally, asking=False, due=_soon(probe, kind, tally, now))
+            health, kind, replace(tally, asking=False, due=soon(probe, kind, tally, now))
         ), ()
     sign = 1 if result.ok else -1
     streak = tally.streak + sign if tally.streak * sign > 0 else sign
     if kind is ProbeKind.TRANSACTION and result.ok:
         due = tally.due - probe.every + _until_next(spec, run)
     else:
-        due = _soon(probe, kind, tally, now)
+        due = soon(probe, kind, tally, now)
     counted = Tally(
         max(due, now),
         asking=False,
@@ -388,24 +379,6 @@ def _probe(spec: ServiceSpec, kind: ProbeKind) -> ProbeSpec:
 # Work that excuses ---------------------------------------------------------------------------
 
 
-def _is_excused(
-    spec: ServiceSpec, kind: ProbeKind, tally: Tally, result: ProbeResult, now: float
-) -> bool:
-    """Tell whether a result counts for nothing because the service works on something."""
-    since = tally.excused_since
-    if result.busy is None or result.ok or kind is ProbeKind.STARTUP:
-        return False
-    if result.ok is None:
-        return result.busy
-    if result.fault is Fault.REFUSED:
-        # "Too much to do" from one that has much to do: the truth, for as long as it lasts.
-        return result.busy and kind is ProbeKind.TRANSACTION
-    in_time = since is None or now - since < spec.busy_deadline
-    # Work may have ended after the question came and before anybody looked for it.
-    worked = result.busy or since is not None
-    return result.fault is Fault.SILENT and worked and in_time
-
-
 def _excuse(
     probe: ProbeSpec, health: Health, kind: ProbeKind, tally: Tally, result: ProbeResult, now: float
 ) -> tuple[Health, tuple[Verdict, ...]]:
@@ -414,7 +387,7 @@ def _excuse(
     excused = replace(
         tally,
         asking=False,
-        due=_soon(probe, kind, tally, now),
+        due=soon(probe, kind, tally, now),
         excused_since=since if result.busy else None,
     )
     health = _put(health, kind, excused)
@@ -432,14 +405,6 @@ def _until_next(spec: ServiceSpec, run: RunId) -> float:
     """
     assert spec.transaction is not None  # noqa: S101 - the caller has looked
     return spec.transaction.every * (0.8 + 0.1 * fraction(spec.name, run, "transaction"))
-
-
-def _soon(probe: ProbeSpec, kind: ProbeKind, tally: Tally, now: float) -> float:
-    """Return when to ask next where the last answer was no success."""
-    if kind is not ProbeKind.TRANSACTION:
-        return max(tally.due, now)
-    between = probe.every / 10 / max(1, probe.failures - 1)
-    return now + max(SOONEST, min(LATEST, between))
 
 
 def in_a_row(count: int) -> str:

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from supervisor.core import health as probes
 from supervisor.core import restart
-from supervisor.core.ailments import ailment
+from supervisor.core.ailments import change_of_reason
 from supervisor.core.effects import Ask, Clear, Effect, Kill, Note, Signal, Spawn, Topic
 from supervisor.core.events import (
     Admitted,
@@ -33,8 +33,9 @@ from supervisor.core.events import (
 )
 from supervisor.core.exits import describe_exit, signal_words
 from supervisor.core.health import Health
+from supervisor.core.patience import waits_for_idleness
 from supervisor.core.restart import Again, Done, Enough, Record
-from supervisor.core.spec import ServiceSpec
+from supervisor.core.spec import ProbeKind, ServiceSpec
 from supervisor.core.unit import (
     Blocked,
     Clearing,
@@ -384,26 +385,11 @@ def _probed(unit: Unit, event: Probed, now: float) -> Step:
             case _:
                 assert_never(verdict)
     if isinstance(unit.phase, Running):
-        unit = _reworded(unit, phase.health, event, now)
+        reason = change_of_reason(phase.health, unit.phase.health, event)
+        if reason is not None:
+            # What works and is busy is as healthy as before, and since then.
+            unit = replace(unit, reason=reason, since=unit.since if unit.ready() else now)
     return unit, tuple(effects)
-
-
-def _reworded(unit: Unit, before: Health, event: Probed, now: float) -> Unit:
-    """Return the unit with a reason that fits its state, where an answer changed that."""
-    assert isinstance(unit.phase, Running)  # noqa: S101 - the caller has looked
-    health = unit.phase.health
-    if health.ready and before.ready and health.busy() != before.busy():
-        if not health.busy():
-            return replace(unit, reason=event.result.detail)
-        own_word = "works on something, by its own word"
-        reason = own_word if health.working else f"works on something: {event.result.detail}"
-        # `since` stays: it is as healthy as before.
-        return replace(unit, reason=reason)
-    if health.started and not health.ready and not before.ready:
-        word, why = ailment(health)
-        if why and word != ailment(before)[0]:
-            return replace(unit, reason=why, since=now)
-    return unit
 
 
 def _resumed(unit: Unit, lost: float, now: float) -> Step:
@@ -442,7 +428,7 @@ def _time_passed(unit: Unit, now: float) -> Step:
             health, due = probes.ask(unit.spec, health, now)
             unit = replace(unit, phase=replace(unit.phase, health=health))
             return unit, tuple(
-                Ask(run, kind, not probes.waits_for_idleness(unit.spec, health, kind, now))
+                Ask(run, kind, not _waits_for_idleness(unit.spec, health, kind, now))
                 for kind in due
             )
         case Stopping(run=run, kill_at=kill_at, killed=killed) if now >= kill_at:
@@ -458,6 +444,13 @@ def _time_passed(unit: Unit, now: float) -> Step:
             return _enter(unit, Blocked(), unit.reason, now), ()
         case _:
             return unit, ()
+
+
+def _waits_for_idleness(spec: ServiceSpec, health: Health, kind: ProbeKind, now: float) -> bool:
+    probe = spec.probe(kind)
+    return probe is not None and waits_for_idleness(
+        probe, health.tally(kind), spec.busy_deadline, now
+    )
 
 
 def _end(

@@ -25,7 +25,7 @@ SILENCE = "no reply within 2 s (connected, request sent)"
 
 
 def test_what_is_busy_is_well() -> None:
-    busy = service("tts", state="busy", reason="works on something: 1 request is in flight")
+    busy = service("tts", state="busy", reason="transaction probe: put off: 1 request is in flight")
     assert is_good(busy)
     assert is_up(busy)
     assert not needs_start(busy)
@@ -33,7 +33,7 @@ def test_what_is_busy_is_well() -> None:
     assert state_color("busy") == state_color("healthy")
     told = headline(Episode("tts", ()), busy, NOON)
     assert told.startswith("tts is healthy since ")
-    assert told.endswith("and busy now: works on something: 1 request is in flight.")
+    assert told.endswith("and busy now: transaction probe: put off: 1 request is in flight.")
     limping = service("tts", state="busy", notice="on the CPU")
     assert headline(Episode("tts", ()), limping, NOON).endswith(" Not as asked: on the CPU.")
 
@@ -54,7 +54,7 @@ def test_status_of_what_is_busy_and_of_what_ails(golden: Golden) -> None:
 
     work = f"{SILENCE} while 1 request is in flight"
     services = [
-        service("single", state="busy", reason=f"works on something: {work}",
+        service("single", state="busy", reason=f"readiness probe: {work}",
                 probe=probed("readiness", work)),
         service("queueing", state="busy", reason="works on something, by its own word",
                 probe=probed("transaction", "put off: it works on something", None)),

@@ -23,7 +23,8 @@ from supervisor.core.events import (
     Start,
     TimePassed,
 )
-from supervisor.core.health import LATEST, NOTICE_WINDOW, SOONEST
+from supervisor.core.health import NOTICE_WINDOW
+from supervisor.core.patience import LATEST, SOONEST
 from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
 from supervisor.core.step import DUMP_TIME, step
 from supervisor.core.unit import Running, Stopping, Unit
@@ -200,6 +201,11 @@ def test_it_is_put_off_while_the_service_works_and_not_for_ever() -> None:
     assert asked == [patient] * 15 + [insisting] * 5
     unit, effects = run_through(unit, *answers(TRANSACTION, YES, PUT_OFF, at=100.0, apart=20.0))
     assert deeds(effects) == [insisting, patient], "a success begins it all anew"
+    results = (YES, BROKEN, PUT_OFF)
+    unit, effects = run_through(unit, *answers(TRANSACTION, *results, at=200.0, apart=20.0))
+    assert deeds(effects) == [insisting, patient, insisting], (
+        "whether a failure was right must be known"
+    )
     always = service(transaction=probe(every=20.0))
     _, effects = step(running(always), TimePassed(), 20.0)
     assert deeds(effects) == [insisting]
@@ -372,7 +378,7 @@ def test_silence_while_it_works_is_excused_until_the_deadline(kind: ProbeKind) -
     assert topics(effects) == ["busy"]
     assert "readiness" not in str(effects) or kind is READINESS
     assert "in flight: busy, not hung" in str(effects)
-    assert unit.reason == f"works on something: {BUSY.detail}"
+    assert unit.reason == f"{kind} probe: {BUSY.detail}"
     tally = health_of(unit).tally(kind)
     assert tally is not None
     assert (tally.streak, tally.excused_since) == (1, first)
