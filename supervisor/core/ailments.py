@@ -22,8 +22,6 @@ def ailment(health: Health) -> tuple[str, str]:
     failed yet.
     """
     failing = [(kind, tally) for kind, tally in health.tallies if tally.streak < 0]
-    # The dearest question first: its answer says most.
-    failing.reverse()
     for word, fault, kinds in _AILMENTS:
         for kind, tally in failing:
             if tally.last is not None and tally.last.fault is fault and kind in kinds:
@@ -43,5 +41,6 @@ def change_of_reason(before: Health, now: Health, event: Probed) -> str | None:
         return f"{event.kind} probe: {detail}" if now.busy() else detail
     if now.started and not now.ready and not before.ready:
         word, why = ailment(now)
-        return why if why and word != ailment(before)[0] else None
+        if word != ailment(before)[0]:
+            return why or "waiting for the readiness probe"
     return None

@@ -361,6 +361,11 @@ def test_the_reason_follows_the_state() -> None:
     unit = answered(unit, READINESS, REFUSED, at=40.0)
     assert (unit.state(), unit.since) == ("unready", 40.0)
     assert "503" in unit.reason
+    slow = service(readiness=probe(failures=1, successes=2))
+    unit = answered(running(slow), READINESS, SILENCE, at=10.0)
+    assert unit.state() == "hung"
+    unit = answered(unit, READINESS, YES, at=20.0)
+    assert (unit.state(), unit.reason) == ("unready", "waiting for the readiness probe")
 
 
 # Work excuses silence ------------------------------------------------------------------------
@@ -433,6 +438,14 @@ def test_an_overloaded_service_is_not_broken_and_a_refusing_idle_one_is() -> Non
     assert unit.state() == "unready", "readiness says no in words"
 
 
+def test_a_refusal_of_the_idle_counts() -> None:
+    spec = service(transaction=seldom(failures=1))
+    _, effects = run_through(
+        running(spec), *answers(TRANSACTION, replace(REFUSED, busy=False), at=300.0)
+    )
+    assert topics(effects) == ["stopping"]
+
+
 def test_a_startup_is_excused_by_nothing() -> None:
     spec = service(startup=probe(successes=2, budget=60.0))
     unit = answered(running(spec), STARTUP, YES, BUSY, YES, at=1.0)
@@ -467,6 +480,13 @@ def test_the_journal_is_told_once_in_a_while_that_silence_is_excused() -> None:
             at += 5.0
     assert told == [(at, BUSY.detail) for at in (100.0, 700.0, 1300.0)]
     assert told[1][0] - told[0][0] == NOTICE_WINDOW
+
+
+def test_one_spell_of_work_is_told_once_however_long_it_is() -> None:
+    spec = replace(service(readiness=probe()), busy_deadline=3600.0)
+    unit = answered(running(spec), READINESS, YES, at=0.0)
+    _, effects = run_through(unit, *answers(READINESS, *[BUSY] * 100, at=10.0, apart=30.0))
+    assert topics(effects) == ["busy"]
 
 
 @given(st.lists(st.sampled_from([YES, NO, SILENCE, IDLE, BUSY, PROBER_ERROR]), max_size=40))
