@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import DEADLINE, System, eventually, free_port
+from tests.tracing import may_trace
 
 ACTING = str(Path(__file__).parent / "children" / "acting.py")
 TIMEOUT = 1
@@ -140,17 +141,20 @@ def test_what_hangs_tells_where_before_it_is_ended(system: System, acting: Actin
     acting.does("stuck")
     dumped = system.event("dumped", "tts", after=seq)
     name = f"tts.dump-{run}.txt"
-    place = r"hung in stuck_in_the_engine \(acting\.py:\d+\)"
-    assert re.match(rf"{place}; more in logs/{name}: pid {pid} ← ", dumped["text"])
+    assert f" in logs/{name}: pid {pid} " in dumped["text"]
     file = system.root / "logs" / name
-    assert "stuck_in_the_engine" in file.read_text()
+    assert f"process {pid}" in file.read_text().lower()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     acting.does("well")
     system.event("ready", "tts", after=dumped["seq"])
     assert acting.status()["pid"] != pid
     why = acting.why()
     assert "no reply within" in why
-    assert "hung in stuck_in_the_engine" in why
+    assert "hung in " in why
+    if may_trace():
+        assert re.match(r"hung in stuck_in_the_engine \(acting\.py:\d+\); ", dumped["text"])
+        assert "stuck_in_the_engine" in file.read_text()
+        assert "hung in stuck_in_the_engine" in why
 
 
 def test_what_works_on_a_long_text_is_left_alone(system: System, acting: Acting) -> None:

@@ -21,6 +21,7 @@ from supervisor.core.events import Exit, ExitSignal
 from supervisor.launcher import Launcher
 from supervisor.posix.identity import ProcessIdentity, identify
 from supervisor.posix.reaper import Reaper
+from tests.tracing import may_trace
 
 HANGING = """
 import sys, time
@@ -34,6 +35,7 @@ handle_request()
 STUCK = r"stuck_in_the_engine \(engine\.py:[45]\)"
 """It may still be on its way from the line in which it says that it is up."""
 DEADLINE = 30.0
+tracing = pytest.mark.skipif(not may_trace(), reason="this user may not look into processes")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="as Linux tells it")
 
 
@@ -119,7 +121,7 @@ def no_tool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autopsy, "_py_spy", lambda: None)
 
 
-@linux_only
+@tracing
 async def test_of_python_the_functions_are_told(tmp_path: Path, logs: Path) -> None:
     with hanging(tmp_path, *python_that_hangs(tmp_path)) as patient:
         found = await patient.examined(logs)
@@ -134,6 +136,7 @@ async def test_of_python_the_functions_are_told(tmp_path: Path, logs: Path) -> N
 
 
 @linux_only
+@tracing
 async def test_of_a_tree_every_python_is_looked_into(tmp_path: Path, logs: Path) -> None:
     engine = " ".join(python_that_hangs(tmp_path))
     with hanging(tmp_path, "/bin/sh", "-c", f"{engine} & wait") as patient:
