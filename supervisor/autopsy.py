@@ -182,6 +182,7 @@ async def _sample(pid: int, launcher: Launcher, report: _Report) -> None:
     argv = ("/usr/bin/sample", str(pid), str(_SAMPLE_SECONDS), "-mayDie", "-file", "/dev/stdout")
     _, output = await _output_of(argv, launcher)
     report.add(f"\n{output}")
+    report.details.append(f"pid {pid}")
 
 
 def _describe_threads(pid: int, report: _Report) -> None:

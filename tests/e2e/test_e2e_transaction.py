@@ -141,9 +141,9 @@ def test_what_hangs_tells_where_before_it_is_ended(system: System, acting: Actin
     acting.does("stuck")
     dumped = system.event("dumped", "tts", after=seq)
     name = f"tts.dump-{run}.txt"
-    assert f" in logs/{name}: pid {pid} " in dumped["text"]
+    assert f" in logs/{name}: pid {pid}" in dumped["text"]
     file = system.root / "logs" / name
-    assert f"process {pid}" in file.read_text().lower()
+    assert str(pid) in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     acting.does("well")
     system.event("ready", "tts", after=dumped["seq"])
