@@ -71,15 +71,25 @@ class Episode:
         """Return the decisions to start another run, after the first one failed."""
         return [entry for entry in self.entries if entry.topic == Topic.RESTARTING]
 
+    def troubles(self) -> list[Entry]:
+        """Return what should not have been, without what was over before it came to anything.
+
+        A probe that fails while the service is on its way up, and then it is ready, is no trouble.
+        """
+        ready: set[int | None] = set()
+        found = []
+        for entry in reversed(self.own):
+            if entry.topic == Topic.READY:
+                ready.add(entry.run)
+            elif entry.topic in _TROUBLE and not (
+                entry.topic == Topic.PROBE_FAILED and entry.run in ready
+            ):
+                found.append(entry)
+        return found[::-1]
+
     def failure(self) -> Entry | None:
         """Return the last sign of trouble that is about a run, or None if there was no trouble."""
-        signs = (e for e in reversed(self.own) if is_trouble(e) and e.run is not None)
-        return next(signs, None)
-
-
-def is_trouble(entry: Entry) -> bool:
-    """Tell whether an entry tells of something that should not be."""
-    return entry.topic in _TROUBLE
+        return next((e for e in reversed(self.troubles()) if e.run is not None), None)
 
 
 def last_episode(service: str, journal: Sequence[Entry]) -> Episode:
@@ -98,6 +108,15 @@ def last_episode(service: str, journal: Sequence[Entry]) -> Episode:
     beside = [entry for entry in others if _belongs(entry, own, service)]
     entries = sorted((*own, *beside), key=lambda entry: entry.seq)
     return Episode(service, tuple(entries), _crashes(others))
+
+
+def last_episodes(journal: Sequence[Entry]) -> dict[str, Episode]:
+    """Return the last episode of each service of which anything is written."""
+    of_unit: dict[str, list[Entry]] = {}
+    for entry in journal:
+        of_unit.setdefault(entry.unit, []).append(entry)
+    of_daemon = of_unit.pop("", [])
+    return {name: last_episode(name, [*own, *of_daemon]) for name, own in of_unit.items()}
 
 
 def _begins(entry: Entry, before: Entry) -> bool:
@@ -128,7 +147,7 @@ def _belongs(entry: Entry, own: Sequence[Entry], service: str) -> bool:
     if entry.topic in _BEGINNINGS:
         # A start that was asked for is no news; what an earlier supervisor left is.
         return soon and first.topic in (Topic.ADOPTED, Topic.EXITED, Topic.RETIRED)
-    return soon and entry.topic in _GROUNDS_BEFORE and any(map(is_trouble, own))
+    return soon and entry.topic in _GROUNDS_BEFORE and any(e.topic in _TROUBLE for e in own)
 
 
 def _crashes(of_daemon: Sequence[Entry]) -> frozenset[int]:

@@ -3,7 +3,7 @@
 import re
 
 from supervisor.cli import wording
-from supervisor.cli.episode import Episode, is_trouble
+from supervisor.cli.episode import Episode
 from supervisor.cli.services import is_good, notice_of
 from supervisor.cli.telling import STATE_AFTER, asked, cause, ending, of_it, plainly, words
 from supervisor.cli.terminal import crop, printable
@@ -14,6 +14,8 @@ from supervisor.journal import Entry
 
 REASON = 160
 """Cells of one reason, at most: a sentence that ends is worth more than the end of a quotation."""
+_AT_ONCE = 0.05
+"""Seconds that nobody can tell from none."""
 _HELD = re.compile(r"waiting for (\S+), which|waiting for (\S+) to be ")
 
 
@@ -39,12 +41,22 @@ def headline(
 
 def is_calm(episode: Episode, status: ServiceStatus | None) -> bool:
     """Tell whether there is no story: it was started, it works, and nothing else was to tell."""
-    quiet = (Topic.ASKED, Topic.BLOCKED, Topic.STARTED, Topic.READY, Topic.RELOADED)
     return (
         status is not None
         and is_good(status)
-        and all(entry.topic in quiet for entry in episode.entries)
+        and not episode.troubles()
+        and all(entry.topic in _QUIET for entry in episode.entries)
     )
+
+
+_QUIET = (
+    Topic.ASKED,
+    Topic.BLOCKED,
+    Topic.STARTED,
+    Topic.READY,
+    Topic.RELOADED,
+    Topic.PROBE_FAILED,
+)
 
 
 def _without_daemon(name: str, episode: Episode, now: float, left_running: str) -> list[str]:
@@ -87,12 +99,12 @@ def _present(name: str, status: ServiceStatus, now: float) -> str:
         case _ if is_good(status):
             return f"{name} is {state} {since}."
         case "backoff":
-            told = _sentence(_short(of_it(_reason(status["reason"]))))
-            return f"{name} is down {since} and is to be started again: {told}"
+            return f"{name} is down {since} and is to be started again: {_sentence(reason)}"
         case "failed":
+            ago = f"{wording.age(status['since'])} ago"
             return (
-                f"{name} has failed {since}: {_sentence(reason)} It stays down until somebody "
-                f"starts it: atlasctl start {name}."
+                f"{name} failed at {when} ({ago}): {_sentence(reason)} It stays down until "
+                f"somebody starts it: atlasctl start {name}."
             )
         case "blocked" if reason.startswith("waiting for "):
             what = _sentence(reason.removeprefix("waiting "))
@@ -102,7 +114,7 @@ def _present(name: str, status: ServiceStatus, now: float) -> str:
 
 
 def _reason(text: str) -> str:
-    return asked(text) if text.startswith(ASKED_WORDS) else cause(text)
+    return asked(text) if text.startswith(ASKED_WORDS) else of_it(cause(text))
 
 
 def _root(status: ServiceStatus) -> str:
@@ -153,12 +165,15 @@ def _restarts(episode: Episode, status: ServiceStatus | None, now: float) -> lis
     often = f"It was restarted {wording.times(len(restarts))}"
     if len(restarts) > 1:
         often += f" within {wording.duration(last.at - restarts[0].at)}"
-    if status is not None and cause(status["reason"]) == cause(last.text):
+    known = episode.own[-1].text if status is None else status["reason"]
+    if cause(known) == cause(last.text):
         return [f"{often}."]
     when = wording.clock(last.at, now)
     told = _short(_blame(last, episode))
     again = next((e for e in episode.own if e.topic == Topic.STARTED and e.seq > last.seq), None)
-    then = f" It started again {wording.duration(again.at - last.at)} later." if again else ""
+    later = 0.0 if again is None else again.at - last.at
+    soon = "at once" if later < _AT_ONCE else f"{wording.duration(later)} later"
+    then = f" It started again {soon}." if again else ""
     the_last_time = ", the last time" if len(restarts) > 1 else ""
     return [f"{often}{the_last_time} at {when}, because {_sentence(told)}{then}"]
 
@@ -170,16 +185,15 @@ def _blame(restart: Entry, episode: Episode) -> str:
     for entry in episode.own:
         if entry.topic == Topic.EXITED and entry.run == restart.run and entry.text == reason:
             return ending(entry, episode.own)
-    # "run 3 was killed", but "run 3's liveness probe failed".
-    possessive = "'s" if reason.split()[1:2] == ["probe"] else ""
-    return f"run {restart.run}{possessive} {reason}"
+    return f"run {restart.run} {reason}"
 
 
 def trouble_line(episode: Episode, now: float) -> str | None:
     """Return the last trouble of an episode in a sentence, or None if there was none."""
-    last = next((e for e in reversed(episode.own) if is_trouble(e)), None)
-    if last is None:
+    troubles = episode.troubles()
+    if not troubles:
         return None
+    last = troubles[-1]
     name = printable(episode.service)
     when = wording.clock(last.at, now)
     if last.topic == Topic.RESTARTING:

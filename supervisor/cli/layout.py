@@ -33,15 +33,29 @@ def wrap(text: str, columns: int, most: int) -> list[str]:
     lines: list[str] = []
     rest = text
     while len(lines) < most - 1 and width(rest) > columns:
-        kept = crop(rest, columns + 1).removesuffix("…")
-        end = max(1, len(kept))
-        if rest[end : end + 1] != " ":
-            broken = kept.rfind(" ")
+        end = _fitting(rest, columns)
+        if rest[end] != " ":
+            broken = rest.rfind(" ", 0, end)
             end = broken if broken > 0 else end
         lines.append(rest[:end].rstrip())
         rest = rest[end:].lstrip()
     lines.append(crop(rest, columns))
     return lines
+
+
+def _fitting(text: str, columns: int) -> int:
+    """Return how many characters of a text that is too wide fit; one at least."""
+    used = 0
+    for at, char in enumerate(text):
+        used += width(char)
+        if used > columns:
+            return max(1, at)
+    return len(text)
+
+
+def lines_of(item: Item, columns: int) -> int:
+    """Return how many lines an item takes where there is room."""
+    return len(wrap(item.text, columns - width(item.head), _TALLEST))
 
 
 def list_items(

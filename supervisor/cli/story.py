@@ -4,6 +4,7 @@ The journal is read on disk, so it needs no daemon. Lines are laid out for the t
 that is broken by it is two for who reads; where there is none, for one of 80 columns.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -12,16 +13,16 @@ from dataclasses import dataclass
 from supervisor import journal
 from supervisor.cli import wording
 from supervisor.cli.connection import System, short_path
-from supervisor.cli.episode import Episode, last_episode
+from supervisor.cli.episode import Episode, last_episode, last_episodes
 from supervisor.cli.excerpt import Excerpt, last_words
 from supervisor.cli.exits import ExitStatus
 from supervisor.cli.headline import headline, is_calm, state_in_journal, trouble_line
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.known_services import check_known, services_of_daemon
-from supervisor.cli.layout import Item, list_items, wrap
+from supervisor.cli.layout import Item, lines_of, list_items, wrap
 from supervisor.cli.log_files import log_path
 from supervisor.cli.services import GOOD, is_good, notice_of
-from supervisor.cli.telling import as_told, items
+from supervisor.cli.telling import as_told, items, plainly, words
 from supervisor.cli.terminal import PLAIN, Paint, crop, printable, width, window
 from supervisor.control.messages import ServiceStatus
 from supervisor.core.effects import Topic
@@ -35,6 +36,8 @@ LEAST_EXCERPT = 3
 _HEADLINE = 5
 _NARROW, _WIDE = 60, 120
 """Columns: what is narrower is treated so, and longer lines are hard to read."""
+SHAKY = 10.0
+"""Seconds after a restart in which a service that works may be in the middle of a crash loop."""
 _OTHERS = 3
 """Further services that are not well, of which one line each is said."""
 
@@ -46,8 +49,8 @@ class Story:
     episode: Episode
     status: ServiceStatus | None
     """None while no daemon answers."""
-    log: str | None
-    excerpt: Excerpt | None
+    log: str | None = None
+    excerpt: Excerpt | None = None
     """None where the log has nothing to add."""
     left_running: str = ""
     """Where no daemon runs: the services that a killed one has left."""
@@ -56,10 +59,6 @@ class Story:
     def name(self) -> str:
         """The service."""
         return self.episode.service
-
-    def state(self) -> str:
-        """Return its state, from the journal where no daemon tells."""
-        return state_in_journal(self.episode) if self.status is None else self.status["state"]
 
 
 def why(call: Invocation) -> int:
@@ -70,30 +69,33 @@ def why(call: Invocation) -> int:
     if call.services:
         check_known(call.services, system, services, entries)
         name = call.services[0]
-        story = _story(name, None if services is None else services[name], system, entries)
+        status = None if services is None else services[name]
+        story = _story(last_episode(name, entries), status, system)
         if call.json:
             print(_dump(_told(story)))
         else:
             _print(tell(story, time.time(), _columns(), call.paint))
         return ExitStatus.AS_ASKED
-    unwell = _unwell(services, entries)
+    episodes = last_episodes(entries)
+    unwell = [
+        (episodes.get(name) or Episode(name, ()), None if services is None else services[name])
+        for name in _unwell(services, episodes)
+    ]
     if call.json:
-        stories = [_story(n, (services or {}).get(n), system, entries) for n in unwell]
+        stories = [_story(episode, status, system) for episode, status in unwell]
         print(_dump({"services": [_told(story) for story in stories]}))
     elif unwell:
-        first = _story(unwell[0], (services or {}).get(unwell[0]), system, entries)
-        others = [last_episode(name, entries) for name in unwell[1:]]
-        told = [(e, None if services is None else services[e.service]) for e in others]
-        _print(tell_several(first, told, time.time(), _columns(), call.paint))
+        first, *others = unwell
+        stories = [_story(*first, system), *(Story(*other) for other in others)]
+        _print(tell_several(stories, time.time(), _columns(), call.paint))
     else:
-        _print(all_is_well(services, entries, time.time(), _columns()))
+        _print(all_is_well(services, episodes, time.time(), _columns()))
     return ExitStatus.AS_ASKED
 
 
-def _story(name: str, status: ServiceStatus | None, system: System, entries: list[Entry]) -> Story:
-    episode = last_episode(name, entries)
+def _story(episode: Episode, status: ServiceStatus | None, system: System) -> Story:
     failure = episode.failure()
-    log = status["log"] if status is not None else log_path(system, name)
+    log = status["log"] if status is not None else log_path(system, episode.service)
     bad = status is not None and not is_good(status) and status["state"] not in _NO_FAULT
     excerpt = None
     if log is not None and (failure is not None or bad or status is None):
@@ -102,10 +104,8 @@ def _story(name: str, status: ServiceStatus | None, system: System, entries: lis
         for entry in episode.own:
             if entry.topic == Topic.EXITED and entry.run == run:
                 ended = entry.at
-        try:
+        with contextlib.suppress(OSError):
             excerpt = last_words(log, run, ended, EXCERPT)
-        except OSError:
-            excerpt = None
     return Story(episode, status, log, excerpt, _left_running(system) if status is None else "")
 
 
@@ -126,15 +126,21 @@ def _run_to_quote(failure: Entry | None, status: ServiceStatus | None) -> int | 
     return None if status is None else status["run"]
 
 
-def _unwell(services: dict[str, ServiceStatus] | None, entries: list[Entry]) -> list[str]:
+def _unwell(services: dict[str, ServiceStatus] | None, episodes: dict[str, Episode]) -> list[str]:
     """Return the services that are not as they should be, those that others wait for first."""
-    if services is not None:
-        bad = [s for s in services.values() if not is_good(s) and not _is_down_as_asked(s)]
-        return [s["name"] for s in sorted(bad, key=lambda s: _rank(s["state"]))]
-    episodes = [last_episode(name, entries) for name in _units(entries)]
-    states = {e.service: state_in_journal(e) for e in episodes}
-    found = [name for name, state in states.items() if state not in (*GOOD, *_DOWN)]
-    return sorted(found, key=lambda name: _rank(states[name]))
+    if services is None:
+        states = {name: state_in_journal(episode) for name, episode in episodes.items()}
+        bad = [name for name, state in states.items() if state not in (*GOOD, *_DOWN)]
+    else:
+        now = time.time()
+        states = {name: service["state"] for name, service in services.items()}
+        bad = [
+            name
+            for name, service in services.items()
+            if not _is_down_as_asked(service)
+            and (not is_good(service) or _is_shaky(episodes.get(name), now))
+        ]
+    return sorted(bad, key=lambda name: _rank(states[name]))
 
 
 _DOWN = ("stopped", "removed", "started", "")
@@ -144,13 +150,15 @@ def _is_down_as_asked(service: ServiceStatus) -> bool:
     return service["goal"] == "down" and service["state"] == "stopped"
 
 
+def _is_shaky(episode: Episode | None, now: float) -> bool:
+    """Tell whether a run has failed so lately that the next one has not shown anything yet."""
+    restarts = [] if episode is None else episode.restarts()
+    return bool(restarts) and now - restarts[-1].at < SHAKY
+
+
 def _rank(state: str) -> int:
     """What is blocked, or only on its way, is seldom the root of anything."""
     return {"failed": 0, "blocked": 3, "starting": 2, "loading": 2, "stopping": 2}.get(state, 1)
-
-
-def _units(entries: list[Entry]) -> list[str]:
-    return sorted({entry.unit for entry in entries if entry.unit})
 
 
 # Words ---------------------------------------------------------------------------------------
@@ -167,19 +175,20 @@ def tell(story: Story, now: float, columns: int, paint: Paint, lines: int = LINE
     if is_calm(story.episode, story.status):
         return told
     timeline = items(story.episode, now)
-    title, words = _quotation(story, columns)
+    title, quoted = _quotation(story, columns)
     room = lines - len(told) - (1 if timeline else 0) - len(title)
-    if words:
+    if quoted:
         # Of a long story fewer lines of the log are shown; the last, which mostly says what is
         # wrong, may take two.
-        most = max(LEAST_EXCERPT, min(EXCERPT + 1, room - len(timeline)))
-        words = words[-(most - (width(words[-1]) > columns - 2)) :]
-        words = list_items([Item("  ", line) for line in words], columns, most, "", PLAIN)
+        wanted = sum(lines_of(each, columns) if each.weighty else 1 for each in timeline)
+        most = max(LEAST_EXCERPT, min(EXCERPT + 1, room - wanted))
+        quoted = quoted[-(most - (width(quoted[-1]) > columns - 2)) :]
+        quoted = list_items([Item("  ", line) for line in quoted], columns, most, "", PLAIN)
     if timeline:
         left_out = f"… {{}} more lines: atlasctl events -n 1000 {printable(story.name)}"
         told.append("")
-        told += list_items(timeline, columns, room - len(words), left_out, paint)
-    return [*told, *title, *words]
+        told += list_items(timeline, columns, room - len(quoted), left_out, paint)
+    return [*told, *title, *quoted]
 
 
 def _quotation(story: Story, columns: int) -> tuple[list[str], list[str]]:
@@ -189,14 +198,16 @@ def _quotation(story: Story, columns: int) -> tuple[list[str], list[str]]:
         return [], []
     path = printable(short_path(story.log))
     lines = [printable(line) for line in excerpt.lines]
+    if not lines and (
+        excerpt.run is None or failure is None or failure.topic == Topic.SPAWN_FAILED
+    ):
+        return [], []
     if excerpt.run is None:
         title = "last lines of its log"
     elif lines:
         title = f"last words of run {excerpt.run}"
     else:
         title = f"run {excerpt.run} printed nothing"
-    if not lines and (failure is None or failure.topic == Topic.SPAWN_FAILED):
-        return [], []
     return ["", _with_path(title, path, ":" if lines else "", columns)], lines
 
 
@@ -208,50 +219,47 @@ def _with_path(title: str, path: str, end: str, columns: int) -> str:
     return f"{title} ({path}){end}"
 
 
-def tell_several(
-    first: Story,
-    others: list[tuple[Episode, ServiceStatus | None]],
-    now: float,
-    columns: int,
-    paint: Paint,
-) -> list[str]:
+def tell_several(stories: list[Story], now: float, columns: int, paint: Paint) -> list[str]:
     """Return the story of the first, and of the others a line each, or their number."""
+    first, *others = stories
     if not others:
         return tell(first, now, columns, paint)
-    shown = others[:_OTHERS]
-    said = [crop(_in_short(episode, status, now), columns) for episode, status in shown]
-    if len(others) > len(shown):
-        names = [printable(episode.service) for episode, _ in others[len(shown) :]]
-        said[-1:] = [crop(f"and {len(names) + 1} more; see all: atlasctl status", columns)]
+    said = [crop(_in_short(story), columns) for story in others[:_OTHERS]]
+    if len(others) > len(said):
+        left = len(others) - len(said) + 1
+        said[-1] = crop(f"and {left} more; of each: atlasctl why NAME", columns)
     return [*tell(first, now, columns, paint, LINES - 1 - len(said)), "", *said]
 
 
-def _in_short(episode: Episode, status: ServiceStatus | None, now: float) -> str:
-    name = printable(episode.service)
-    if status is None:
-        return f"{name}, too: {headline(episode, None, now).partition(' is: ')[2]}"
-    return f"{name} is {status['state']}, too: {printable(status['reason'])}"
+def _in_short(story: Story) -> str:
+    name = printable(story.name)
+    if story.status is None:
+        return f"{name}, too: {words(story.episode.own[-1])}"
+    return f"{name} is {printable(story.status['state'])}, too: {plainly(story.status['reason'])}"
 
 
 def all_is_well(
-    services: dict[str, ServiceStatus] | None, entries: list[Entry], now: float, columns: int
+    services: dict[str, ServiceStatus] | None,
+    episodes: dict[str, Episode],
+    now: float,
+    columns: int,
 ) -> list[str]:
     """Return that nothing is wrong, what works otherwise than asked, and the last trouble."""
-    if services is None:
-        if not entries:
-            return ["No supervisor runs, and none has written anything here."]
-        when = wording.clock(entries[-1].at, now)
-        sentences = [f"No supervisor runs. When the last one wrote, at {when}, nothing was wrong."]
-        names = _units(entries)
+    if services is not None:
+        sentence = _all_states(services)
+    elif episodes:
+        last = max(episode.own[-1].at for episode in episodes.values())
+        when = wording.clock(last, now)
+        sentence = f"No supervisor runs. When the last one wrote, at {when}, nothing was wrong."
     else:
-        sentences = [_all_states(services)]
-        names = list(services)
-    episodes = [last_episode(name, entries) for name in names]
-    troubles = [(e, e.failure()) for e in episodes]
+        sentence = "No supervisor runs, and nothing is written of any service."
+    failures = [
+        (e.failure(), e) for e in episodes.values() if services is None or e.service in services
+    ]
     latest = max(
-        ((f.at, e) for e, f in troubles if f is not None), key=lambda each: each[0], default=None
+        ((f.at, e) for f, e in failures if f is not None), key=lambda each: each[0], default=None
     )
-    lines = wrap(" ".join(sentences), columns, 2)
+    lines = wrap(sentence, columns, 2)
     for service in (services or {}).values():
         if (notice := notice_of(service)) and is_good(service) and len(lines) < LINES - 4:
             lines.append(crop(f"Not as asked: {printable(service['name'])}: {notice}", columns))

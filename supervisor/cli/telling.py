@@ -80,7 +80,9 @@ _WEIGHTY = (
 """What must not be cut if it can be avoided."""
 _PLAIN = (Topic.ASKED, Topic.STARTED, Topic.BLOCKED, Topic.RELOADED)
 
-_RESTART = re.compile(r"restart (\d+) in (\S+) s \(failure (\d+) in a row\)")
+_RESTART = re.compile(r"restart (\d+) (in \S+ s|at once)(?: \(failure (\d+) in a row\))?")
+_REMEDY = re.compile(r"(remedy .+?), for (.+): (.+?) \(\d+ of at most [^()]+\)")
+"""Said the other way round: what was done must not be cut off behind a long quotation."""
 _FROM_OUTSIDE = re.compile(r"was killed by (?=signal \d+ \(SIG(?:HUP|INT|KILL|TERM)\))")
 _PID = re.compile(r"\bpid (\d+)")
 _SIGNAL = re.compile(r"signal \d+ \((SIG[A-Z0-9]+)\)")
@@ -170,13 +172,12 @@ def cause(text: str) -> str:
 
 
 def of_it(reason: str) -> str:
-    """Return a reason as a clause of its own: `it exited with code 1`, `its liveness probe …`."""
-    if reason.split()[1:2] == ["probe"]:
-        return f"its {reason}"
+    """Return a reason as a sentence: `it exited with code 1`."""
     return f"it {reason}" if reason.startswith(_VERBS) else reason
 
 
-_VERBS = ("exited ", "was killed ", "ended ", "could not be ", "uses ", "did not ")
+_VERBS = ("exited ", "was killed ", "ended ", "failed ", "could not be ", "uses ", "did not ")
+"""How the core's verdicts on a run begin, which are the rest of a sentence."""
 
 
 def _without_causes(entry: Entry, before: Sequence[Entry]) -> str:
@@ -221,8 +222,8 @@ def _restarting(text: str) -> str:
     found = _RESTART.fullmatch(decided)
     if found is None:
         return f"restart: {text}"
-    told = f"restart {found[1]} in {found[2]} s"
-    if found[3] != "1":
+    told = f"restart {found[1]} {found[2]}"
+    if found[3] not in (None, "1"):
         told += f" ({found[3]} failures in a row)"
     return f"{told}: {before}" if separator and before else told
 
@@ -259,9 +260,9 @@ _PHRASES: Mapping[str, Callable[[str], str]] = {
     Topic.NOTICE: _prefixed("notice: "),
     Topic.BUSY: _plain,
     Topic.DUMPED: _plain,
-    Topic.REMEDY: _prefixed("remedy: "),
-    Topic.REMEDY_SKIPPED: _prefixed("no remedy: "),
-    Topic.STOPPING: _prefixed("is to be stopped: "),
+    Topic.REMEDY: lambda text: _REMEDY.sub(r"\1: \3, for \2", text),
+    Topic.REMEDY_SKIPPED: _plain,
+    Topic.STOPPING: lambda text: f"is to stop: {of_it(text)}",
     Topic.KILLED: lambda text: _SURVIVED_STOP.sub(r"SIGKILL: it \1", text),
     Topic.LEFT_OVER: _plain,
     Topic.RESTARTING: _restarting,

@@ -125,7 +125,7 @@ def _until_its_end(name: str, process: "subprocess.Popen[bytes]", timeout: float
                 return Missed(f"{name} did not end within {timeout:g} s", again=True)
     if process.returncode == 0:
         return Delivered(f"{name} exited with code 0")
-    shown = line_of(tail.decode("utf-8", "replace"))[-_SHOWN:]
+    shown = line_of(tail.decode("utf-8", "replace"))[-_SHOWN:].strip()
     ending = process.returncode
     how = f"was killed by {signal_words(-ending)}" if ending < 0 else f"exited with code {ending}"
     return Missed(f"{name} {how}{f': {shown}' if shown else ''}", again=True)

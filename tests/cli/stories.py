@@ -21,15 +21,14 @@ CRASH: list[Line] = [
     (NOON - 122.0, "started", "run 4 started, pid 101", 4),
     (NOON - 120.0, "ready", "startup probe: 200 OK, WAV of 0.41 s", 4),
 ]
-HUNG = "liveness probe failed 3 times in a row: no answer within 3 s"
+HUNG = "failed its liveness probe 3 times in a row: no answer within 3 s"
 HANG: list[Line] = [
     (NOON - 20, "probe-failed", "liveness probe: no answer within 3 s", 4),
     (NOON - 10, "stopping", HUNG, 4),
     (
         NOON - 9.8,
         "dumped",
-        "saved what it was doing to logs/tts.dump-4.txt: MainThread waits in synthesize "
-        "(services/tts/engines/ukrainian.py:212)",
+        "hung in generate (services/tts/engines/ukrainian.py:212); more in logs/tts.dump-4.txt",
         4,
     ),
     (

@@ -343,7 +343,7 @@ def test_a_full_disk_loses_nothing_and_removes_nothing(root: Path, logs: Path) -
 def test_whatever_interrupts_it_nothing_is_lost_or_doubled(
     root: Path, logs: Path, with_signal: signal.Signals
 ) -> None:
-    names = [f"s{n}" for n in range(30)]
+    names = [f"s{n}" for n in range(20)]
     (root / "services.yaml").write_text(
         "version: 1\nservices:\n" + "".join(f"  {n}: {{command: [sleep, '9']}}\n" for n in names)
     )
@@ -353,10 +353,10 @@ def test_whatever_interrupts_it_nothing_is_lost_or_doubled(
     before = everything(logs)
     codes = []
     pause = threading.Event()
-    for looks in range(0, 60, 6):
+    for looks in range(0, 60, 12):
         process = start(root)
         # So far it gets, whatever the machine's speed: from the first move to the last gzip.
-        while process.poll() is None and len(list(logs.rglob("*.gz"))) < 3 * looks:
+        while process.poll() is None and len(list(logs.rglob("*.gz"))) < looks:
             pause.wait(0.001)
         process.send_signal(with_signal)
         _, err = process.communicate(timeout=DEADLINE)

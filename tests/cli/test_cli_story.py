@@ -1,13 +1,16 @@
 """What `why` says: golden texts at 80 columns, and a bound that holds for any journal."""
 
 import dataclasses
+import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.cli.episode import Episode, last_episode
+from supervisor.cli.episode import Episode, last_episode, last_episodes
 from supervisor.cli.excerpt import Excerpt
 from supervisor.cli.headline import headline
 from supervisor.cli.story import LINES, Story, all_is_well, tell, tell_several
@@ -18,7 +21,8 @@ from supervisor.core.causes import Causes, Kind
 from supervisor.core.effects import Topic
 from supervisor.journal import Entry
 from tests.cli.conftest import Golden
-from tests.cli.fleets import chronicle, down, journal, service
+from tests.cli.fake_daemon import FakeDaemon, write_journal
+from tests.cli.fleets import Ctl, chronicle, down, journal, service
 from tests.cli.stories import CRASH, HANG, NOON, START, Line, crash_loop
 
 COLUMNS = 80
@@ -110,13 +114,14 @@ def test_why_of_a_remedy_that_helped(golden: Golden) -> None:
         (
             NOON - 80,
             "remedy",
-            "run 1 printed \"NotImplementedError: The operator 'aten::_weight_norm_interface' is "
-            'not currently implemented for the MPS device"; mps-operator: set '
-            "PYTORCH_ENABLE_MPS_FALLBACK=1, restart",
+            'remedy mps-operator, for it printed "NotImplementedError: The operator '
+            "'aten::_weight_norm_interface' is not currently implemented for the MPS device. If "
+            'yo…": set PYTORCH_ENABLE_MPS_FALLBACK=1, restart it (1 of at most 3 times within 1 h)',
             1,
         ),
-        (NOON - 80, "stopping", "remedy mps-operator restarts it", 1),
+        (NOON - 80, "stopping", "to apply remedy mps-operator", 1),
         (NOON - 79.7, "exited", "was killed by signal 15 (SIGTERM)", 1),
+        (NOON - 79.7, "restarting", "needed remedy mps-operator; restart 1 at once", 1),
         (NOON - 79.7, "started", "run 2 started, pid 101", 2),
         (NOON - 74, "ready", "startup probe: 200 OK, WAV of 0.41 s", 2),
     ]
@@ -228,14 +233,19 @@ def test_why_of_several(golden: Golden) -> None:
     loop = crash_loop(10)
     entries = journal("tts", START[0], *loop[:-1], (loop[-1][0], "gave-up", why, 10))
     status = down("tts", state="failed", goal="up", reason=why, since=9.0, restarts=9, run=10)
-    others: list[tuple[Episode, ServiceStatus | None]] = [
-        (Episode(name, ()), down(name, state="blocked", goal="up", reason="waiting for tts"))
-        for name in ("web", "bridge", "orchestrator", "worker")
+    others = [
+        Story(Episode(name, ()), down(name, state="blocked", goal="up", reason=why), None, None)
+        for name, why in (
+            ("web", "waiting for tts"),
+            ("bridge", "waiting for tts"),
+            ("a", ""),
+            ("b", ""),
+        )
     ]
     told = story(entries, status, Excerpt(TRACEBACK, 10))
-    told_of = [tell_several(told, others[:n], NOON, COLUMNS, PLAIN) for n in range(5)]
-    assert max(map(len, told_of)) <= LINES
-    golden("why_several.txt", told_of[-1])
+    several = [tell_several([told, *others[:n]], NOON, COLUMNS, PLAIN) for n in range(5)]
+    assert max(map(len, several)) <= LINES
+    golden("why_several.txt", several[-1])
 
 
 def test_all_is_well(golden: Golden) -> None:
@@ -244,8 +254,58 @@ def test_all_is_well(golden: Golden) -> None:
         "stt": service("stt", notice="it works on the CPU: no GPU was found"),
         "extra": down("extra"),
     }
-    golden("why_all.txt", all_is_well(services, journal("tts", *START, *CRASH), NOON, COLUMNS))
-    assert all_is_well({}, [], NOON, COLUMNS) == ["All is well: there is no service."]
+    episodes = last_episodes(journal("tts", *START, *CRASH))
+    golden("why_all.txt", all_is_well(services, episodes, NOON, COLUMNS))
+    assert all_is_well({}, {}, NOON, COLUMNS) == ["All is well: there is no service."]
+
+
+# The command ---------------------------------------------------------------------------------
+
+YAML = "version: 1\nservices: {tts: {command: [x]}, stt: {command: [x]}, web: {command: [x]}}\n"
+
+
+def test_without_a_name_the_root_of_what_is_wrong_is_told(root: Path, ctl: Ctl) -> None:
+    reason = "exited with code 1; its restart policy is never"
+    write_journal(root, journal("tts", (NOON, "exited", "exited with code 1", 1)))
+    (root / "logs").mkdir()
+    log = root / "logs" / "tts.log"
+    log.write_text("no voice\n")
+    picture = [
+        down("web", state="blocked", goal="up", reason="waiting for tts, which failed"),
+        down("tts", state="failed", goal="up", reason=reason, log=str(log), run=1),
+        down("stt"),
+    ]
+    with FakeDaemon(root, picture):
+        code, out, _ = ctl("why")
+        record = json.loads(ctl("why", "--json")[1])
+    assert code == 0
+    assert out.startswith("tts failed at ")
+    assert "  no voice\n" in out
+    assert "web is blocked, too: waiting for tts" in out
+    assert "stt" not in out
+    assert [each["service"] for each in record["services"]] == ["tts", "web"]
+    assert record["services"][0]["last_words"] == {"run": None, "lines": ["no voice"]}
+
+
+def test_without_a_name_and_all_well(root: Path, ctl: Ctl) -> None:
+    with FakeDaemon(root, [service("tts"), service("stt"), down("web")]):
+        assert ctl("why")[1] == "All is well: tts and stt are healthy; web is stopped as asked.\n"
+        assert json.loads(ctl("why", "--json")[1]) == {"services": []}
+
+
+def test_what_was_restarted_just_now_may_be_in_a_loop(root: Path, ctl: Ctl) -> None:
+    write_journal(root, journal("tts", *crash_loop(3, at=time.time() - 5)))
+    with FakeDaemon(root, [service("tts", state="running"), service("stt")]):
+        assert ctl("why")[1].startswith("tts is running since")
+
+
+def test_without_a_name_and_without_a_daemon(root: Path, ctl: Ctl) -> None:
+    assert ctl("why")[1] == "No supervisor runs, and nothing is written of any service.\n"
+    write_journal(root, chronicle(*of_tts(*START)))
+    assert "nothing was wrong" in " ".join(ctl("why")[1].split())
+    bad = journal("stt", (NOON, "gave-up", "failed 3 times", 3), first=9)
+    write_journal(root, [*chronicle(*of_tts(*START)), *bad])
+    assert "The last that is known of stt" in ctl("why")[1]
 
 
 # For any journal -----------------------------------------------------------------------------
@@ -265,6 +325,16 @@ def test_every_topic_is_told() -> None:
 
 _RETOLD = (Topic.BEGAN,)
 """Told in other words than the journal's."""
+
+
+def test_a_probe_that_fails_on_the_way_up_is_no_story() -> None:
+    """With liveness but no startup probe every slow start begins so."""
+    lines = [*START[:2], (NOON - 3999, "probe-failed", "liveness probe: connection refused", 3)]
+    status = service("tts", since=3998.0, run=3)
+    assert len(lines_of(story(journal("tts", *lines, START[2]), status))) <= 3
+    again = (NOON - 3000, "probe-failed", "liveness probe: no answer", 3)
+    told = lines_of(story(journal("tts", *lines, START[2], again), status))
+    assert told[-1].endswith("liveness probe failed: no answer")
 
 
 def test_an_arrow_stands_before_what_was_decided_and_nowhere_else() -> None:
@@ -313,17 +383,15 @@ TEXTS = st.one_of(
     st.text(max_size=300),
     st.builds("{} probe failed {}: {}".format, st.text(max_size=5), st.integers(), st.text()),
 )
-LINES_OF_JOURNAL = st.lists(
-    st.tuples(
-        st.floats(0, 1e10),
-        st.sampled_from(["tts", "tts", "tts", "", "stt"]),
-        st.sampled_from([*map(str, Topic), "of a newer release"]),
-        TEXTS,
-        st.none() | st.integers(0, 9),
-    ),
-    max_size=60,
+LINE_OF_JOURNAL = st.tuples(
+    st.floats(0, 1e10),
+    st.sampled_from(["tts", "tts", "tts", "", "stt"]),
+    st.sampled_from([*map(str, Topic), "of a newer release"]),
+    TEXTS,
+    st.none() | st.integers(0, 9),
 )
-REPEATED = st.tuples(LINES_OF_JOURNAL, st.integers(1, 20)).map(lambda each: each[0] * each[1])
+LINES_OF_JOURNAL = st.lists(LINE_OF_JOURNAL, max_size=40)
+REPEATED = st.builds(list.__mul__, st.lists(LINE_OF_JOURNAL, max_size=5), st.integers(2, 20))
 STATES = st.sampled_from(
     ["healthy", "running", "backoff", "failed", "blocked", "loading", "stopped", "of a new one"]
 )
@@ -349,11 +417,12 @@ def test_any_story_is_under_twenty_lines(
         known = service("tts", state=status[0], reason=status[1], notice=status[2])
     told = story(entries, known, excerpt)
     paint = Paint(on=colors)
-    others = [(last_episode("stt", entries), known)] * 5
+    episodes = last_episodes(entries)
+    others = [Story(episode, known, None, None) for episode in episodes.values()]
     for found in (
         tell(told, NOON, columns, paint),
-        tell_several(told, others, NOON, columns, paint),
-        all_is_well(None if known is None else {"tts": known}, entries, NOON, columns),
+        tell_several([told, *others, *others], NOON, columns, paint),
+        all_is_well(None if known is None else {"tts": known}, episodes, NOON, columns),
     ):
         assert len(found) < 20
         assert max(map(width, found)) <= columns

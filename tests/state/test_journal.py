@@ -274,7 +274,7 @@ def test_a_decision_names_what_it_rests_on_also_after_a_new_daemon(tmp_path: Pat
     book = open_journal(tmp_path)
     book.append("a", "started", "run 1 started", 1)
     failed = book.append("a", "probe-failed", "liveness probe: no answer", 1)
-    words = "liveness probe failed 3 times in a row: no answer"
+    words = "failed its liveness probe 3 times in a row: no answer"
     stopping = book.append("a", "stopping", words, 1)
     assert (stopping.kind, stopping.because) == (Kind.DECIDED, (failed.seq,))
     book.close()
@@ -304,6 +304,24 @@ async def test_followers_are_woken_once_a_change(tmp_path: Path) -> None:
         await waiting
     assert book.since(0) == (entry,)
     assert book.since(entry.seq) == ()
+    book.close()
+
+
+async def test_who_falls_behind_is_not_left_to_think_that_it_has_all(tmp_path: Path) -> None:
+    book = open_journal(tmp_path)
+    for _ in range(3):
+        book.append("a", "started", "")
+    following = book.follow(1)
+    async with asyncio.timeout(30):
+        assert [(await anext(following)).seq for _ in range(2)] == [2, 3]
+        for _ in range(journal.TAIL):
+            book.append("a", "started", "")
+        assert [(await anext(following)).seq for _ in range(2)] == [4, 5]
+        for _ in range(2 * journal.TAIL):
+            book.append("a", "started", "")
+        rest = [entry.seq async for entry in following]
+    # It ends with what it had taken from the memory before that was overwritten.
+    assert rest == list(range(6, 4 + journal.TAIL))
     book.close()
 
 
