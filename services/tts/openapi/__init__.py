@@ -19,6 +19,11 @@ API_VERSION: Final = "1.0.0"
 """Version of the contract, not of the program."""
 
 
+_SPEECH_PARAMETERS: Final = [
+    {"$ref": f"#/components/parameters/{name}"} for name in ("Prefer", "CacheControl")
+]
+
+
 def document() -> Json:
     """The document, made anew."""
     return {
