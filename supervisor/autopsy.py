@@ -145,7 +145,12 @@ def _py_spy() -> str | None:
 
 
 async def _py_spy_dump(tool: str, pid: int, launcher: Launcher, report: _Report) -> bool:
-    ending, output = await _output_of((tool, "dump", "--pid", str(pid)), launcher)
+    argv = (tool, "dump", "--pid", str(pid))
+    ending, output = await _output_of(argv, launcher)
+    if ending != ExitCode(0):
+        # It stops a process while it looks, and fails with one that is stopped already.
+        ending, unstopped = await _output_of((*argv, "--nonblocking"), launcher)
+        output = unstopped if ending == ExitCode(0) else output
     if ending != ExitCode(0):
         first = output.strip().partition("\n")[0]
         report.add(f"\nprocess {pid}: py-spy cannot look into it: {first}\n")

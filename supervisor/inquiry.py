@@ -35,7 +35,7 @@ async def inquire(
         return ProbeResult(None, "there is no such probe any more")
 
     def taken() -> int:
-        return taken_connections(_ports(spec, door), own_ports(), pids())
+        return taken_connections(_ports(spec, door), own_ports(), pids)
 
     if not even_if_busy:
         work = await _work(spec, door, prober, context, taken)

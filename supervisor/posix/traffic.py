@@ -1,24 +1,26 @@
 """Connections that a service has taken: the sign of work in one that cannot answer meanwhile."""
 
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 _ESTABLISHED = "01"
 """State column of /proc/net/tcp."""
 
 
-def taken_connections(ports: Collection[int], own: Collection[int], pids: Iterable[int]) -> int:
+def taken_connections(
+    ports: Collection[int], own: Collection[int], pids: Callable[[], Iterable[int]]
+) -> int:
     """Return how many connections to these ports were accepted and are still open.
 
-    `own` are the local ports of connections that we made ourselves; they do not count. `pids` are
-    the processes of the service: macOS tells connections by process, Linux tells all at once.
-    What only waits in the backlog is not counted, for nobody works on it.
+    `own` are the local ports of connections that we made ourselves; they do not count. `pids`
+    tells the processes of the service, and is asked only where the system tells connections by
+    process (macOS). What only waits in the backlog is not counted, for nobody works on it.
     """
     if not ports:
         return 0
     if sys.platform == "linux":
         return sum(established(_lines(f"/proc/net/{name}"), ports, own) for name in ("tcp", "tcp6"))
-    return _taken_by(pids, ports, own)
+    return _taken_by(pids(), ports, own)
 
 
 def established(lines: Iterable[str], ports: Collection[int], own: Collection[int]) -> int:

@@ -137,6 +137,16 @@ async def test_of_python_the_functions_are_told(tmp_path: Path, logs: Path) -> N
 
 @linux_only
 @tracing
+async def test_what_somebody_has_stopped_is_looked_into_too(tmp_path: Path, logs: Path) -> None:
+    with hanging(tmp_path, *python_that_hangs(tmp_path)) as patient:
+        os.kill(patient.pid, signal.SIGSTOP)
+        assert os.waitid(os.P_PID, patient.pid, os.WSTOPPED) is not None  # noqa: ASYNC222
+        found = await patient.examined(logs)
+    assert re.match(rf"hung in {STUCK}", found.words)
+
+
+@linux_only
+@tracing
 async def test_of_a_tree_every_python_is_looked_into(tmp_path: Path, logs: Path) -> None:
     engine = " ".join(python_that_hangs(tmp_path))
     with hanging(tmp_path, "/bin/sh", "-c", f"{engine} & wait") as patient:
