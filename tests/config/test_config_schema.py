@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,9 @@ S = "version: 1\nservices:\n  a: "
         S + '{command: [x], umask: "${M:-022}", user: "${U:-me}"}',
         'version: 1\nprotected_ports: [4000, "${P:-1}"]\nservices: {}\n',
         S + "{command: [x], ports: [1], probes: {readiness: {http: {notice: a.b c.0}}}}",
+        S + "{command: [x], ports: [1], probes: {readiness: {http: {busy: a.b}}}}",
+        S + "{command: [x], ports: [1], probes: {transaction: {tcp: {}, when: always}}}",
+        S + "{command: [x], ports: [1], probes: {transaction: {http: {}}, busy: {deadline: 1h}}}",
         S + "{command: [x], doctor: {command: look around}}",
         S + '{command: [x], doctor: {command: [look, "${X:-y}"], timeout: 5m}}',
         "version: 1\nnotify: [{desktop: true}, {command: say hello, when: crashed}]\nservices: {}",
@@ -117,7 +121,7 @@ S = "version: 1\nservices:\n  a: "
         "version: 1\nmetrics: a.prom\nservices: {}",
         "version: 1\nmetrics: {file: a.prom, every: 5s}\nservices: {}",
     ],
-    ids=range(32),
+    ids=count(),
 )
 def test_both_accept(text: str) -> None:
     VALIDATOR.validate(yaml.safe_load(text))
@@ -172,7 +176,10 @@ def test_both_accept(text: str) -> None:
         S + "{command: [x], ports: [1], probes: {liveness: {http: {path: health}}}}",
         S + "{command: [x], ports: [1], probes: {liveness: {http: {json: {}}}}}",
         S + "{command: [x], ports: [1], probes: {liveness: {http: {json: x}}}}",
-        S + "{command: [x], probes: {transaction: {tcp: {}}}}",
+        S + "{command: [x], probes: {health: {tcp: {}}}}",
+        S + "{command: [x], ports: [1], probes: {transaction: {tcp: {}, when: never}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {tcp: {}, when: idle}}}",
+        S + "{command: [x], ports: [1], probes: {busy: {deadline: 10}}}",
         S + "{command: [x], remedies: []}",
         S + "{command: [x], umask: 022}",
         S + "{command: [x], umask: 22}",
@@ -198,7 +205,7 @@ def test_both_accept(text: str) -> None:
         "version: 1\nnotify: [{webhook: {format: json}}]\nservices: {}",
         "version: 1\nmetrics: {every: 5s}\nservices: {}",
     ],
-    ids=range(70),
+    ids=count(),
 )
 def test_both_refuse(text: str) -> None:
     assert (_accepted_by_schema(text), _accepted_by_validator(text)) == (False, False)

@@ -47,15 +47,31 @@ from supervisor.core.unit import (
     Unit,
     Waiting,
 )
-from tests.core.specimens import NO, OLDER, PID, RUN, forgiving, probe, service
+from tests.core.specimens import (
+    BUSY,
+    NO,
+    OLDER,
+    PID,
+    PUT_OFF,
+    RUN,
+    SILENCE,
+    forgiving,
+    probe,
+    service,
+)
 
 NOW = 100.0
 CRASH = ExitSignal(9)
-SPEC = service(readiness=probe(failures=1), liveness=probe(failures=1), restart=forgiving())
+SPEC = service(
+    readiness=probe(failures=1),
+    liveness=probe(failures=1),
+    transaction=probe(failures=2, idle=True),
+    restart=forgiving(),
+)
 
 
 def _health(*, asking: bool) -> Health:
-    kinds = (ProbeKind.READINESS, ProbeKind.LIVENESS)
+    kinds = (ProbeKind.READINESS, ProbeKind.LIVENESS, ProbeKind.TRANSACTION)
     tallies = tuple((kind, Tally(NOW, asking=asking, streak=1)) for kind in kinds)
     return Health(started=True, ready=True, tallies=tallies, healthy_since=60.0)
 
@@ -101,6 +117,10 @@ HAPPENINGS: dict[str, Event] = {
     "left over": Cleared(RUN, ("pid 4712",)),
     "not ready": Probed(RUN, ProbeKind.READINESS, NO),
     "not alive": Probed(RUN, ProbeKind.LIVENESS, NO),
+    "hung": Probed(RUN, ProbeKind.LIVENESS, SILENCE),
+    "busy": Probed(RUN, ProbeKind.LIVENESS, BUSY),
+    "not working": Probed(RUN, ProbeKind.TRANSACTION, NO),
+    "put off": Probed(RUN, ProbeKind.TRANSACTION, PUT_OFF),
     "time": TimePassed(),
     "respec": Respec(replace(SPEC, description="described anew")),
     "exceeded": Exceeded(RUN, "uses too much"),
@@ -133,6 +153,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Stopped DOWN
         exceeded     =
@@ -153,6 +177,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Blocked UP
         exceeded     =
@@ -173,6 +201,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Spawning UP
         exceeded     =
@@ -193,6 +225,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Spawning DOWN
         exceeded     =
@@ -213,7 +249,11 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
-        time         Running UP Ask Ask
+        hung         =
+        busy         =
+        not working  =
+        put off      =
+        time         Running UP Ask Ask Ask
         respec       Running UP
         exceeded     Stopping UP stopping Signal
         resumed      Running UP
@@ -233,6 +273,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    Running UP unready
         not alive    Stopping UP stopping Signal
+        hung         Stopping UP stopping Signal
+        busy         Running UP busy
+        not working  Running UP unready
+        put off      Running UP
         time         =
         respec       Running UP
         exceeded     Stopping UP stopping Signal
@@ -253,6 +297,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping DOWN killed Kill
         respec       Stopping DOWN
         exceeded     =
@@ -273,6 +321,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping UP killed Kill
         respec       Stopping UP
         exceeded     =
@@ -293,6 +345,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping UP killed Kill
         respec       Stopping UP
         exceeded     =
@@ -313,6 +369,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping DOWN killed Kill
         respec       Stopping DOWN
         exceeded     =
@@ -333,6 +393,10 @@ TABLE: dict[str, str] = {
         left over    Failed DOWN left-over
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing DOWN
         exceeded     =
@@ -353,6 +417,10 @@ TABLE: dict[str, str] = {
         left over    Blocked UP left-over
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing UP
         exceeded     =
@@ -373,6 +441,10 @@ TABLE: dict[str, str] = {
         left over    Waiting UP left-over restarting
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing UP
         exceeded     =
@@ -393,6 +465,10 @@ TABLE: dict[str, str] = {
         left over    Waiting UP left-over restarting
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing UP
         exceeded     =
@@ -413,6 +489,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Blocked UP
         respec       Waiting UP
         exceeded     =
@@ -433,6 +513,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Failed UP
         exceeded     =
@@ -453,6 +537,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Failed DOWN
         exceeded     =
@@ -473,6 +561,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Completed UP
         exceeded     =

@@ -3,10 +3,12 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import pytest
 
 from supervisor.core.effects import Note, Topic
-from supervisor.core.events import ExitCode, Exited, ExitSignal, Probed, ProbeResult, RunId
+from supervisor.core.events import ExitCode, Exited, ExitSignal, Fault, Probed, ProbeResult, RunId
 from supervisor.core.spec import (
     Backoff,
     Dependency,
@@ -40,6 +42,8 @@ class PretendHost:
     gone: list[str] = field(default_factory=list)
     signals: list[tuple[str, int]] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
+    looked_into: asyncio.Event = field(default_factory=asyncio.Event)
+    dump_ends: bool = False
     notes: list[tuple[str, Topic]] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     unanswered: list[asyncio.Future[ProbeResult]] = field(default_factory=list)
@@ -72,7 +76,13 @@ class PretendHost:
     async def _later(self, left: tuple[str, ...]) -> tuple[str, ...]:
         return left
 
-    async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
+    async def dump(self, name: str, run: RunId) -> bool:
+        self.looked_into.set()
+        return self.dump_ends
+
+    async def probe(
+        self, spec: ServiceSpec, run: RunId, kind: ProbeKind, *, even_if_busy: bool
+    ) -> ProbeResult:
         self.probes += 1
         if self.silent:
             self.unanswered.append(asyncio.get_running_loop().create_future())
@@ -182,6 +192,35 @@ async def test_what_could_not_be_ended_is_reported() -> None:
     unit = await until(runtime, "a", "failed")
     assert "pid 7 worker" in unit.reason
     assert runtime.quiet()
+    runtime.close()
+
+
+@pytest.mark.parametrize("dump_ends", [False, True])
+async def test_what_hangs_is_looked_into_and_then_signalled(dump_ends: bool) -> None:
+    host = PretendHost(dump_ends=dump_ends)
+    host.answers["a"] = ProbeResult(False, "no reply", fault=Fault.SILENT)
+    liveness = replace(READINESS, failures=1)
+    runtime = runtime_of(host, service("a", liveness=liveness))
+    runtime.start(["a"], "test")
+    await asyncio.wait_for(host.looked_into.wait(), 10)
+    assert runtime.fleet.units["a"].state() == "stopping"
+    assert host.signals == ([] if dump_ends else [("a", 15)])
+    runtime.close()
+
+
+async def test_what_cannot_be_looked_into_is_ended_all_the_same() -> None:
+    class Blind(PretendHost):
+        async def dump(self, name: str, run: RunId) -> bool:
+            self.looked_into.set()
+            raise RuntimeError("nothing to see")
+
+    host = Blind()
+    host.answers["a"] = ProbeResult(False, "no reply", fault=Fault.SILENT)
+    runtime = runtime_of(host, service("a", liveness=replace(READINESS, failures=1)))
+    runtime.start(["a"], "test")
+    await asyncio.wait_for(host.looked_into.wait(), 10)
+    assert host.signals == [("a", 15)]
+    assert ("a", Topic.DUMPED) in host.notes
     runtime.close()
 
 
@@ -343,9 +382,8 @@ async def test_a_timer_that_comes_far_too_late_shows_that_we_stood_still() -> No
     assert host.words[0].startswith("the supervisor stood still for about 60 s")
     assert host.words[1:] == [], "one stand-still is told once"
     # It is counted from then on, not forgiven for ever.
-    async with asyncio.timeout(10):
-        while not host.signals:
-            await runtime.changed()
+    await asyncio.wait_for(host.looked_into.wait(), 10)
+    assert host.signals == [("a", 15)]
     runtime.close()
 
 
