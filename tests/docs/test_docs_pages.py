@@ -91,7 +91,11 @@ def whole(text: str) -> str:
         text = f"version: 1\n{text}"
     for name, service in yaml.safe_load(text)["services"].items():
         if "command" not in service:
-            text = re.sub(rf"^  {name}:$", r"\g<0>\n    command: [x]", text, flags=re.MULTILINE)
+            # An excerpt; what it speaks of may need a probe.
+            rest = "" if "probes" in service else "\n    probes: {liveness: {tcp: {port: 1}}}"
+            text = re.sub(
+                rf"^  {name}:$", rf"\g<0>\n    command: [x]{rest}", text, flags=re.MULTILINE
+            )
     return text
 
 
