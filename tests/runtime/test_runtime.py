@@ -286,7 +286,9 @@ async def test_a_rolling_restart_ends_the_old_run_when_the_new_one_is_ready() ->
             await runtime.changed()
     assert host.signals == [("a", 15)]
     runtime.post("a", Exited(RunId(1), ExitSignal(15)))
-    assert runtime.steady()
+    async with asyncio.timeout(10):
+        while not runtime.steady():
+            await runtime.changed()
     assert runtime.fleet.units["a"].state() == "healthy"
     runtime.close()
 
