@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from supervisor.install.item import LoginItem
 from supervisor.install.place import Place
+
+
+_SHOWN: Final = 300
+"""Characters of what a program said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +27,10 @@ class Outcome:
         return self.code == 0
 
     def quoted(self) -> str:
-        """Return its last words."""
-        lines = self.text.strip().splitlines()
-        if lines:
-            return lines[-1].strip()
+        """Return its first words: what is wrong stands before where to read more."""
+        words = " ".join(line.strip() for line in self.text.strip().splitlines()[:2])
+        if words:
+            return words[:_SHOWN]
         return "it is not there, or does not answer" if self.code is None else f"code {self.code}"
 
 

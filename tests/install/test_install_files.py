@@ -60,7 +60,8 @@ def read_plist(element: ElementTree.Element) -> object:
             return int(element.text or "")
         case "true" | "false":
             return element.tag == "true"
-    raise AssertionError(element.tag)
+        case other:
+            raise AssertionError(other)
 
 
 @pytest.mark.parametrize("item", [PLAIN, ODD])
