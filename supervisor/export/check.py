@@ -6,12 +6,15 @@ service that works.
 """
 
 import asyncio
+import os
 import subprocess
 import sys
+import tempfile
+import time
 from typing import assert_never
 
 from supervisor.core.events import ProbeResult
-from supervisor.core.spec import ExecCheck, HttpCheck, TcpCheck
+from supervisor.core.spec import Check, ExecCheck, HttpCheck, TcpCheck
 from supervisor.export.questions import MAX_BYTES, Question, read
 
 
@@ -24,29 +27,66 @@ def main(argv: list[str]) -> int:
         except (OSError, ValueError) as error:
             print(f"not asked: {path}: {error}")
             continue
-        for question in questions:
-            result = ask(question)
+        for number, question in enumerate(questions):
+            stamp = _stamp(path, number)
+            if question.every is not None and not _is_due(question, question.every, stamp):
+                continue
+            result = ask(question.check, question.timeout)
             print(result.detail)
             if result.ok is False:
+                # Its stamp stays as it is, so it is asked again the next time.
                 return 1
+            if result.ok and question.every is not None:
+                _touch(stamp)
     return 0
 
 
-def ask(question: Question) -> ProbeResult:
-    """Ask one question within its time."""
-    match question.check:
+def _is_due(question: Question, every: float, stamp: str) -> bool:
+    """Tell whether a costly question is to be asked now."""
+    try:
+        age = time.time() - os.stat(stamp).st_mtime
+    except OSError:
+        return True
+    if 0 <= age < every:
+        return False
+    idle = question.idle
+    if idle is None or not 0 <= age < every + idle.deadline:
+        return True
+    if ask(idle.check, idle.timeout).busy:
+        print("put off: it is busy")
+        return False
+    return True
+
+
+def _stamp(path: str, number: int) -> str:
+    """Return the file whose age is that of the last success of a question."""
+    name = os.path.abspath(path).strip(os.sep).replace(os.sep, "-")
+    return os.path.join(tempfile.gettempdir(), f"{name}.{number}.asked")
+
+
+def _touch(stamp: str) -> None:
+    try:
+        with open(stamp, "ab"):
+            os.utime(stamp)
+    except OSError as error:
+        print(f"cannot note when it was asked, so it will be asked each time: {error}")
+
+
+def ask(check: Check, within: float) -> ProbeResult:
+    """Make one check in `within` seconds."""
+    match check:
         case HttpCheck():
             from supervisor.probes.http import http_probe
 
-            return asyncio.run(http_probe(question.check, question.timeout))
+            return asyncio.run(http_probe(check, within))
         case TcpCheck():
             from supervisor.probes.tcp import tcp_probe
 
-            return asyncio.run(tcp_probe(question.check, question.timeout))
+            return asyncio.run(tcp_probe(check, within))
         case ExecCheck():
-            return _run(question.check, question.timeout)
+            return _run(check, within)
         case _:
-            assert_never(question.check)
+            assert_never(check)
 
 
 def _run(check: ExecCheck, within: float) -> ProbeResult:

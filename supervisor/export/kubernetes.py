@@ -27,7 +27,6 @@ _CARRIED: Final = frozenset(
         "cwd",
         "depends_on",
         "env",
-        "env_files",
         "inherit_env",
         "limits.memory",
         "liveness",
@@ -36,11 +35,13 @@ _CARRIED: Final = frozenset(
         "restart.policy",
         "sockets",
         "startup",
+        "transaction",
         "stop.timeout",
     }
 )
 """What the files have, or tell of themselves."""
 _WHY: Final = {
+    "env_files": "what it says now is in the Secret; a later change of it is not",
     "doctor": "stays with atlasctl",
     "limits.nice": "a container has none; --cpu is how much of the processor it is sure of",
     "limits.open_files": "is what the node gives its containers",
@@ -107,12 +108,17 @@ def _workload(
     if pod.is_job:
         made.documents.append(_job(service, told, pod))
         return made
+    if service.restart.policy != "always":
+        text = "a Deployment starts it again, also after an end with code 0"
+        notes.append(Note(service.name, "restart.policy", text))
     scales = _scales(service, cluster, notes)
     made.documents.append(_deployment(service, cluster, told, pod, scales=scales))
     if pod.ports:
         made.documents.append(_service(told, pod))
+    if scales and cluster.most > cluster.least:
+        made.documents.append(_autoscaler(cluster, told))
     if scales:
-        made.documents += [_autoscaler(cluster, told), _budget(told)]
+        made.documents.append(_budget(told))
     return made
 
 

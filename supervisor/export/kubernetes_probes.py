@@ -1,9 +1,9 @@
 """Probes as the kubelet makes them: httpGet where that asks the same, otherwise a command. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, assert_never
+from typing import Final
 
 from supervisor.core.masking import is_secret
 from supervisor.core.spec import (
@@ -16,13 +16,15 @@ from supervisor.core.spec import (
     TcpCheck,
 )
 from supervisor.export.exported import PLACEHOLDER, Note, Request
-from supervisor.export.questions import Question, written
+from supervisor.export.questions import Idle, Question, written
 from supervisor.export.yaml_text import Tree
 
 FOLDER: Final = "/etc/atlas/probes"
 """Where the questions are in the container."""
 _START: Final = 2
 """Seconds that the interpreter of a command probe may take to start, on a busy node."""
+_SOON: Final = 10.0
+"""Seconds, at most, until a costly question that failed is asked again."""
 _LONGEST: Final = 2**31 - 1
 _FIELDS: Final = {
     ProbeKind.STARTUP: "startupProbe",
@@ -45,15 +47,21 @@ def build(
 ) -> Probes:
     """Return the probes of a service."""
     made = Probes({}, {})
+    numbers = {port: name for name, port in ports}
     for kind, field in _FIELDS.items():
         spec = service.probe(kind)
-        if spec is None:
-            continue
-        way, own = _way(request, service, kind, spec, ports, made.files, notes)
-        made.fields[field] = {**way, **_pace(kind, spec, own)}
-        if isinstance(spec.check, HttpCheck) and spec.check.notice is not None:
+        costly = service.transaction if kind is ProbeKind.LIVENESS else None
+        if costly is not None:
+            made.fields[field] = _with_transaction(request, service, spec, costly, made, notes)
+        elif spec is not None:
+            way, own = _way(request, service, kind, spec, numbers, made, notes)
+            made.fields[field] = {**way, **_pace(kind, spec, spec.timeout + own)}
+        if spec is not None and isinstance(spec.check, HttpCheck) and spec.check.notice is not None:
             text = "Kubernetes shows none; the probe itself is there"
             notes.append(Note(service.name, f"probes.{kind}.http.notice", text))
+    if any(_says_busy(service.probe(kind)) for kind in ProbeKind):
+        text = "to the kubelet, silence is a failure whatever the service is working on"
+        notes.append(Note(service.name, "probes.busy", text))
     return made
 
 
@@ -62,44 +70,92 @@ def _way(
     service: ServiceSpec,
     kind: ProbeKind,
     spec: ProbeSpec,
-    ports: Sequence[tuple[str, int]],
-    files: dict[str, str],
+    ports: Mapping[int, str],
+    made: Probes,
     notes: list[Note],
 ) -> tuple[dict[str, Tree], float]:
     """Return how it is asked, and the seconds that this costs beyond the question itself."""
-    names = {port: name for name, port in ports}
     match spec.check:
-        case HttpCheck() as check if _status_only(check) and _own(check, names):
+        case HttpCheck() as check if _status_only(check) and _own(check, ports):
             headers: list[Tree] = [
-                {"name": name, "value": _shown(request, service, kind, name, value, notes)}
-                for name, value in check.headers
+                {"name": name, "value": value}
+                for name, value in _headers(request, service, kind, check, notes)
             ]
-            got: dict[str, Tree] = {"path": check.path, "port": names[check.port]}
+            got: dict[str, Tree] = {"path": check.path, "port": ports[check.port]}
             return {"httpGet": {**got, **({"httpHeaders": headers} if headers else {})}}, 0
-        case TcpCheck() as check if _own(check, names):
-            return {"tcpSocket": {"port": names[check.port]}}, 0
+        case TcpCheck() as check if _own(check, ports):
+            return {"tcpSocket": {"port": ports[check.port]}}, 0
         case ExecCheck(command):
             return {"exec": {"command": [word.replace("$", "$$") for word in command]}}, 0
-        case HttpCheck() as check:
-            shown = tuple(
-                (name, _shown(request, service, kind, name, value, notes))
-                for name, value in check.headers
-            )
-            question = Question(replace(check, headers=shown, notice=None), spec.timeout)
-        case TcpCheck():
-            question = Question(spec.check, spec.timeout)
         case _:
-            assert_never(spec.check)
-    file = f"{kind}.json"
-    files[file] = written((question,))
+            question = _question(request, service, kind, spec, notes)
+            return _asked(f"{kind}.json", (question,), made), _START
+
+
+def _with_transaction(
+    request: Request,
+    service: ServiceSpec,
+    liveness: ProbeSpec | None,
+    costly: ProbeSpec,
+    made: Probes,
+    notes: list[Note],
+) -> dict[str, Tree]:
+    """Return the one liveness probe that a container may have, which asks both.
+
+    The cheap question every time, the costly one when its time has come: a success is noted, and
+    after a failure it is asked again the next time, until the kubelet has had enough.
+    """
+    question = _question(request, service, ProbeKind.TRANSACTION, costly, notes)
+    question = replace(question, every=costly.every)
+    seconds = costly.timeout + _START
+    if costly.idle:
+        tells = next((p for p in map(service.probe, ProbeKind) if _says_busy(p)), None)
+        if tells is not None and isinstance(tells.check, HttpCheck):
+            # What its headers hide has been told where it is asked for itself.
+            headers = tuple(_headers(request, service, ProbeKind.READINESS, tells.check, []))
+            check = replace(tells.check, headers=headers, notice=None)
+            question = replace(question, idle=Idle(check, tells.timeout, service.busy_deadline))
+            seconds += tells.timeout
+        else:
+            text = "no probe says when it is busy, so it is asked then too"
+            notes.append(Note(service.name, "probes.transaction.when", text))
+    if liveness is None:
+        pace = replace(costly, every=min(costly.every, _SOON))
+        return {
+            **_asked("liveness.json", (question,), made),
+            **_pace(ProbeKind.LIVENESS, pace, seconds),
+        }
+    cheap = _question(request, service, ProbeKind.LIVENESS, liveness, notes)
+    pace = replace(liveness, failures=max(liveness.failures, costly.failures))
+    seconds += liveness.timeout
+    way = _asked("liveness.json", (cheap, question), made)
+    return {**way, **_pace(ProbeKind.LIVENESS, pace, seconds)}
+
+
+def _asked(file: str, questions: tuple[Question, ...], made: Probes) -> dict[str, Tree]:
+    made.files[file] = written(questions)
     # A file, not an argument: no `$` in it is expanded and no shell has a say (podman has one).
-    ask: list[Tree] = ["python", "-m", "supervisor.export.check", f"{FOLDER}/{file}"]
-    return {"exec": {"command": ask}}, _START
+    command: list[Tree] = ["python", "-m", "supervisor.export.check", f"{FOLDER}/{file}"]
+    return {"exec": {"command": command}}
 
 
-def _own(check: HttpCheck | TcpCheck, names: dict[int, str]) -> bool:
+def _question(
+    request: Request, service: ServiceSpec, kind: ProbeKind, spec: ProbeSpec, notes: list[Note]
+) -> Question:
+    check = spec.check
+    if isinstance(check, HttpCheck):
+        headers = tuple(_headers(request, service, kind, check, notes))
+        check = replace(check, headers=headers, notice=None, busy=None)
+    return Question(check, spec.timeout)
+
+
+def _says_busy(spec: ProbeSpec | None) -> bool:
+    return spec is not None and isinstance(spec.check, HttpCheck) and spec.check.busy is not None
+
+
+def _own(check: HttpCheck | TcpCheck, ports: Mapping[int, str]) -> bool:
     """Tell whether it asks the service itself, which is where the kubelet can ask too."""
-    return check.port in names and check.host in _LOOPBACK
+    return check.port in ports and check.host in _LOOPBACK
 
 
 def _status_only(check: HttpCheck) -> bool:
@@ -113,31 +169,29 @@ def _status_only(check: HttpCheck) -> bool:
     return check.method == "GET" and check.body is None and fits == usual
 
 
-def _shown(
-    request: Request,
-    service: ServiceSpec,
-    kind: ProbeKind,
-    name: str,
-    value: str,
-    notes: list[Note],
-) -> str:
-    if request.with_secrets or not is_secret(name, value):
-        return value
-    about = f"probes.{kind}.http.headers {name}"
-    text = f"a secret: write it where {PLACEHOLDER} stands, or export --with-secrets"
-    notes.append(Note(service.name, about, text))
-    return PLACEHOLDER
+def _headers(
+    request: Request, service: ServiceSpec, kind: ProbeKind, check: HttpCheck, notes: list[Note]
+) -> Iterator[tuple[str, str]]:
+    """Return the headers of a question, with placeholders for what is secret in them."""
+    for name, value in check.headers:
+        if request.with_secrets or not is_secret(name, value):
+            yield name, value
+            continue
+        about = f"probes.{kind}.http.headers {name}"
+        text = f"a secret: write it where {PLACEHOLDER} stands, or export --with-secrets"
+        notes.append(Note(service.name, about, text))
+        yield name, PLACEHOLDER
 
 
-def _pace(kind: ProbeKind, spec: ProbeSpec, own: float) -> dict[str, Tree]:
-    """Return how often and how long; the kubelet counts whole seconds."""
+def _pace(kind: ProbeKind, spec: ProbeSpec, seconds: float) -> dict[str, Tree]:
+    """Return how often, and how long it may take; the kubelet counts whole seconds."""
     every = max(1, math.ceil(spec.every))
     failures = spec.failures
     if kind is ProbeKind.STARTUP:
         failures = _LONGEST if spec.budget is None else max(1, math.ceil(spec.budget / every))
     pace: dict[str, Tree] = {
         "periodSeconds": every,
-        "timeoutSeconds": max(1, math.ceil(spec.timeout + own)),
+        "timeoutSeconds": max(1, math.ceil(seconds)),
         "failureThreshold": failures,
     }
     # Of the other two the kubelet takes 1 and nothing else.

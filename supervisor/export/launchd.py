@@ -3,6 +3,7 @@
 import math
 import os.path
 import plistlib
+import re
 import signal
 from typing import Final
 
@@ -45,7 +46,10 @@ _WHY: Final = {
     "restart.give_up": "launchd goes on trying",
     "restart.proven_after": "launchd counts no failures",
     "startup": _PROBE,
+    "transaction": _PROBE,
 }
+_NO_TEXT: Final = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
+"""What XML has no place for, and the carriage return, which plistlib writes as a line feed."""
 _LOG: Final = "the output goes to {}, which nothing rotates"
 
 
@@ -141,24 +145,12 @@ def _command(request: Request, service: ServiceSpec, notes: list[Note]) -> list[
 
 def _dump(service: ServiceSpec, agent: dict[str, object]) -> str:
     for text in _texts(agent):
-        # plistlib would write it as a line feed.
-        if "\r" in text:
-            raise ExportError(f"{service.name}: {text!r} has a carriage return, which is lost here")
-    try:
-        return plistlib.dumps(agent, sort_keys=False).decode("utf-8")
-    except (ValueError, UnicodeError):
-        odd = next((t for t in _texts(agent) if not _fits(t)), "a text")
-        raise ExportError(
-            f"{service.name}: a property list cannot hold {odd!r}: take out what is no character"
-        ) from None
-
-
-def _fits(text: str) -> bool:
-    try:
-        plistlib.dumps({"a": text})
-    except (ValueError, UnicodeError):
-        return False
-    return True
+        found = _NO_TEXT.search(text)
+        if found is not None:
+            raise ExportError(
+                f"{service.name}: a property list cannot hold {text!r}: take out {found[0]!r}"
+            )
+    return plistlib.dumps(agent, sort_keys=False).decode("utf-8")
 
 
 def _texts(tree: object) -> list[str]:

@@ -10,7 +10,6 @@ from supervisor.export.exported import Note
 _OF_THE_FILE: Final = frozenset({"source", "root", "state_dir", "logs_dir", "services"})
 _OF_NO_EFFECT: Final = frozenset({"name", "description", "command", "enabled"})
 _NO_WORDS: Final[Mapping[str, str]] = {}
-_DEFAULT: Final = ServiceSpec("", (), "")
 _KEYS: Final = {"env_files": "env_file"}
 """Fields that the YAML calls otherwise."""
 
@@ -23,7 +22,7 @@ def service_losses(
     `why` has the words for some; the rest, those of a later release too, get plain ones. A key is
     a field of the spec, or `field.part` of restart, stop and limits.
     """
-    for key, value, default in _set(service, _DEFAULT):
+    for key, value, default in _keys(service):
         if key in _OF_NO_EFFECT or key in carried or value == default:
             continue
         yield Note(service.name, _KEYS.get(key, key), why.get(key, "is not carried over"))
@@ -38,9 +37,12 @@ def fleet_losses(fleet: FleetSpec, why: Mapping[str, str] = _NO_WORDS) -> Iterat
             yield Note("", key, why.get(key, "stays with atlasctl"))
 
 
-def _set(service: ServiceSpec, default: ServiceSpec) -> Iterator[tuple[str, object, object]]:
+def _keys(service: ServiceSpec) -> Iterator[tuple[str, object, object]]:
+    """Return each key, its value, and the value that it has by itself."""
     for entry in dataclasses.fields(service):
-        value, usual = getattr(service, entry.name), getattr(default, entry.name)
+        value, usual = getattr(service, entry.name), entry.default
+        if entry.default_factory is not dataclasses.MISSING:
+            usual = entry.default_factory()
         if entry.name not in ("restart", "stop", "limits"):
             yield entry.name, value, usual
             continue

@@ -17,15 +17,30 @@ MAX_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """How it is known that a service works on something, so that a costly question is put off."""
+
+    check: HttpCheck
+    """Its `busy` says where."""
+    timeout: float
+    deadline: float
+    """Seconds for which a question that is due is put off at most."""
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One check, with the seconds that it may take."""
 
     check: Check
     timeout: float
+    every: float | None = None
+    """Asked only if its last success is so many seconds ago; None: whenever the file is."""
+    idle: Idle | None = None
 
 
 _KNOWN: Final = {
-    kind.__name__: kind for kind in (Question, HttpCheck, TcpCheck, ExecCheck, Expectations, Wav)
+    kind.__name__: kind
+    for kind in (Question, Idle, HttpCheck, TcpCheck, ExecCheck, Expectations, Wav)
 }
 
 

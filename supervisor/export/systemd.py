@@ -50,6 +50,7 @@ _WHY: Final = {
     "restart.backoff": "RestartSec= is the first wait, and all are alike",
     "restart.proven_after": "only time forgets a failure (StartLimitIntervalSec=)",
     "startup": _PROBE,
+    "transaction": _PROBE,
 }
 _POLICIES: Final = {"always": "always", "on-failure": "on-failure", "never": "no"}
 _SHORTEST: Final = 0.001
