@@ -10,7 +10,7 @@ import pytest
 
 from services.tts import audio
 from services.tts.engine import SAMPLE_RATE, VOICES, EngineError, GivenUp, Utterance
-from services.tts.engines.espeak import Espeak, _select, _with_stress
+from services.tts.engines.espeak import Espeak, _with_stress
 
 SENTENCE = "добрий день, сьогодні дуже гарна погода і ми йдемо гуляти до парку."
 
@@ -69,8 +69,9 @@ def phonemes(engine: Espeak, sentence: str) -> str:
     """What the library makes of a sentence, phoneme input included, in IPA."""
     assert engine._library is not None
     library = engine._library.calls
-    # Without a voice the library reads memory that is not its own.
-    _select(engine._library, "dmytro")
+    # Only a synthesis sets the mode in which `[[...]]` is phonemes; it also selects a voice, without
+    # which the library reads memory that is not its own.
+    say(engine, "так")
     buffer = ctypes.create_string_buffer(_with_stress(library, sentence).encode())
     pointer = ctypes.c_char_p(ctypes.addressof(buffer))
     read: list[str] = []
