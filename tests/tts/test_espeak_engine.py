@@ -69,8 +69,8 @@ def phonemes(engine: Espeak, sentence: str) -> str:
     """What the library makes of a sentence, phoneme input included, in IPA."""
     assert engine._library is not None
     library = engine._library.calls
-    # Only a synthesis sets the mode in which `[[...]]` is phonemes; it also selects a voice, without
-    # which the library reads memory that is not its own.
+    # Only a synthesis sets the mode in which `[[...]]` is phonemes. It also selects a voice:
+    # without one the library reads memory that is not its own.
     say(engine, "так")
     buffer = ctypes.create_string_buffer(_with_stress(library, sentence).encode())
     pointer = ctypes.c_char_p(ctypes.addressof(buffer))
