@@ -85,6 +85,13 @@ class Respec:
     spec: ServiceSpec
 
 
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """What remedies have set holds no more from the next start on, and their limits begin anew."""
+
+    why: str
+
+
 # What the fleet tells a unit -----------------------------------------------------------------
 
 
@@ -170,6 +177,29 @@ class Exceeded:
 
 
 @dataclass(frozen=True, slots=True)
+class Matched:
+    """The run printed a line that fits a pattern of a remedy.
+
+    It may come when the run is gone already: what it printed last is why it is.
+    """
+
+    run: RunId
+    pattern: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A step of a remedy is over."""
+
+    number: int
+    """Of the `Apply` that this answers."""
+    ok: bool
+    detail: str
+    """What came of it, in words: "rm exited with code 0"."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """The unit's own deadline may have come. Always harmless, however early or often."""
 
@@ -179,6 +209,7 @@ Event = (
     | Stop
     | Restart
     | Respec
+    | Forget
     | Admitted
     | Held
     | Spawned
@@ -188,5 +219,7 @@ Event = (
     | Cleared
     | Probed
     | Exceeded
+    | Matched
+    | Applied
     | TimePassed
 )
