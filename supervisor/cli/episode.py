@@ -79,6 +79,20 @@ _STATE_AFTER = {
     Topic.ROLL_FAILED: "healthy",
     Topic.RETIRED: "healthy",
     Topic.REMOVED: "removed",
+    Topic.DUMPED: "stopping",
+    Topic.REMEDY: "backoff",
+    Topic.REMEDY_SKIPPED: "backoff",
+    Topic.STALE: "healthy",
+    Topic.PID_FILE: "healthy",
+    Topic.TROUBLE: "healthy",
+    Topic.BEGAN: "started",
+    Topic.UPGRADED: "started",
+    Topic.UPGRADE_REFUSED: "started",
+    Topic.RELOADED: "started",
+    Topic.DAEMON: "stopping",
+    Topic.ENDED: "stopped",
+    Topic.RESUMED: "started",
+    Topic.CLOCK: "started",
 }
 
 

@@ -23,6 +23,13 @@ from supervisor.control.socket import bind, peer_uid, socket_path
 _LET_IN = 0.3
 """Seconds that connections may take to come to their end before other code takes over: those that
 follow a stream, or keep a connection for later, are cut off then."""
+_UNHEARD = 3.0
+"""Seconds that those get who were let in and have had no answer at all: on a machine that has other
+things to do, a client may not have come to send its request in `_LET_IN`."""
+_ACCEPT_AGAIN = 0.1
+"""Seconds until the next try after an accept that failed, for lack of descriptors mostly."""
+_ACCEPTED_AT_ONCE = 64
+"""Connections accepted before the loop may do something else."""
 _UNWIND = 1.0
 """Seconds that a stream may take to end once nobody listens to it any more."""
 _LINGER = 1.0
@@ -94,21 +101,24 @@ class ControlServer:
         self._routes = routes
         self._on_error = on_error
         self._peer = peer
-        self._server: asyncio.Server | None = None
+        self._serving = False
         self._listening = listening
-        """A socket that listens at our path already, handed on by an earlier code."""
+        """Listens at our path, perhaps since an earlier code."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unheard: set[asyncio.Task[None]] = set()
+        """Of clients that were let in and have not been answered yet."""
         self._replying: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen. Raises BindError."""
-        listening, self._listening = self._listening, None
-        if listening is None:
-            listening = bind(self._path, self.limits.connections)
+        if self._listening is None:
+            self._listening = bind(self._path, self.limits.connections)
+        self._listening.setblocking(False)
         self.closing = False
-        self._server = await asyncio.start_unix_server(
-            self._accepted, sock=listening, limit=self.limits.header
-        )
+        self._serving = True
+        # Not asyncio's own server: between its accept and our task lie turns of the loop in which
+        # nobody knows of the client, who would be cut off unheard if other code took over then.
+        asyncio.get_running_loop().add_reader(self._listening, self._accept)
 
     async def pause(self, grace: float = 1.0) -> int:
         """Serve nobody any more, while who connects waits; return the descriptor they wait at.
@@ -116,27 +126,34 @@ class ControlServer:
         It is ours until `start` takes it up again, or is handed on to other code. Replies under
         way get `grace` seconds.
         """
-        assert self._server is not None, "only what has started can pause"  # noqa: S101
-        kept = os.dup(self._server.sockets[0].fileno())
-        self._listening = socket.socket(fileno=kept)
-        self._server.close()
+        assert self._listening is not None, "only what has started can pause"  # noqa: S101
+        self._stop_accepting()
         # Whoever was let in has asked, or is about to: to be cut off would be to be turned away.
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_LET_IN)
+        if self._unheard:
+            await asyncio.wait(self._unheard, timeout=_UNHEARD)
         self.closing = True
         await self._finish(grace)
-        self._server = None
-        return kept
+        return self._listening.fileno()
 
     async def close(self, grace: float = 1.0) -> None:
         """Listen no more; replies under way get `grace` seconds, all else is cut off."""
-        if self._server is None:
+        if not self._serving:
             return
         self.closing = True
-        self._server.close()
+        self._stop_accepting()
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
         with contextlib.suppress(OSError):
             os.unlink(self._path)
         await self._finish(grace)
+
+    def _stop_accepting(self) -> None:
+        if self._serving and self._listening is not None:
+            asyncio.get_running_loop().remove_reader(self._listening)
+        self._serving = False
 
     async def _finish(self, grace: float) -> None:
         if self._replying:
@@ -146,13 +163,50 @@ class ControlServer:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "asyncio runs this as a task"  # noqa: S101
-        if len(self._tasks) >= 2 * self.limits.connections:
-            writer.transport.abort()
+    def _accept(self) -> None:
+        """Let in whoever waits; each is known from here on."""
+        assert self._listening is not None, "it is what has become readable"  # noqa: S101
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                connection, _ = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._on_error(f"a connection cannot be accepted: {error.strerror}")
+                self._accept_later()
+                return
+            if len(self._tasks) >= 2 * self.limits.connections:
+                connection.close()
+                continue
+            task = asyncio.get_running_loop().create_task(self._serve(connection))
+            self._tasks.add(task)
+            self._unheard.add(task)
+            task.add_done_callback(self._forget)
+
+    def _accept_later(self) -> None:
+        """Leave who waits waiting for a while: out of descriptors, each try would fail at once."""
+        loop = asyncio.get_running_loop()
+        self._stop_accepting()
+        self._serving = True
+        loop.call_later(_ACCEPT_AGAIN, self._accept_again)
+
+    def _accept_again(self) -> None:
+        if self._serving and self._listening is not None and not self.closing:
+            asyncio.get_running_loop().add_reader(self._listening, self._accept)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._unheard.discard(task)
+        self._replying.discard(task)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        try:
+            reader, writer = await asyncio.open_unix_connection(
+                sock=connection, limit=self.limits.header
+            )
+        except (OSError, asyncio.CancelledError):
+            connection.close()
             return
-        self._tasks.add(task)
         try:
             await _Connection(self, reader, writer).serve()
         except (OSError, TimeoutError, asyncio.CancelledError):
@@ -160,8 +214,6 @@ class ControlServer:
         except Exception as error:  # noqa: BLE001 - a bug here is one client's loss
             self.failed("a connection", error)
         finally:
-            self._tasks.discard(task)
-            self._replying.discard(task)
             # What is still unsent is for a client that does not read; waiting for it has no end.
             writer.transport.abort()
 
@@ -215,6 +267,8 @@ class ControlServer:
         """Keep track of who would be cut off in the middle of a reply."""
         if task is not None:
             (self._replying.add if now else self._replying.discard)(task)
+            if not now:
+                self._unheard.discard(task)
 
 
 class _Connection:

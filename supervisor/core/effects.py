@@ -83,6 +83,10 @@ class Topic(StrEnum):
     UNREADY = "unready"
     PROBE_FAILED = "probe-failed"
     NOTICE = "notice"
+    DUMPED = "dumped"
+    """What a run that hung was doing is saved."""
+    REMEDY = "remedy"
+    REMEDY_SKIPPED = "remedy-skipped"
     STOPPING = "stopping"
     KILLED = "killed"
     EXITED = "exited"
@@ -96,6 +100,23 @@ class Topic(StrEnum):
     ROLL_FAILED = "roll-failed"
     RETIRED = "retired"
     REMOVED = "removed"
+    STALE = "stale"
+    """A run is of an older configuration than the one that holds."""
+    PID_FILE = "pid-file"
+    TROUBLE = "trouble"
+
+    # Of no service (unit ""): what befalls or is asked of the supervisor or the machine.
+    BEGAN = "daemon-started"
+    UPGRADED = "upgraded"
+    UPGRADE_REFUSED = "upgrade-refused"
+    RELOADED = "reloaded"
+    DAEMON = "daemon"
+    ENDED = "daemon-stopped"
+    """In order: nothing was left running."""
+    RESUMED = "resumed"
+    """The machine slept, or the supervisor was stopped."""
+    CLOCK = "clock"
+    """The wall clock was set."""
 
 
 @dataclass(frozen=True, slots=True)

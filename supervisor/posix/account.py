@@ -80,3 +80,13 @@ def environment_for(
         return environ
     others = {name: value for name, value in environ.items() if name in keep or name not in _OWN}
     return {**account.variables(), **others}
+
+
+def account_name(uid: int) -> str:
+    """Return the name of the account with this number, or `uid 1234` where it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 if sys.platform == "linux":
@@ -82,19 +82,36 @@ def is_free(address: str, port: int) -> bool:
 
 def owner_of(port: int) -> PortOwner | None:
     """Return who listens on a TCP port of this machine, or None if nobody does."""
+    return owners_of((port,)).get(port)
+
+
+def owners_of(ports: Collection[int]) -> dict[int, PortOwner]:
+    """Return who listens on these TCP ports, those left out on which nobody does.
+
+    One pass over the processes of the machine, however many ports are asked about.
+    """
+    if not ports:
+        return {}
     if sys.platform == "linux":
         inodes = {
-            inode
+            inode: port
             for name in ("tcp", "tcp6")
-            for inode in listening_inodes(_lines(f"/proc/net/{name}"), port)
+            for port, found in listening_inodes(_lines(f"/proc/net/{name}"), ports).items()
+            for inode in found
         }
-        if not inodes:
-            return None
-        pid = _holder_of(inodes)
+        pids = _holders_of(inodes)
+        taken = set(inodes.values())
     else:
-        pid = _listener(port)
-        if pid is None and is_free("127.0.0.1", port) and is_free("::1", port):
-            return None
+        pids = _listeners(ports)
+        taken = {
+            port
+            for port in ports
+            if port in pids or not (is_free("127.0.0.1", port) and is_free("::1", port))
+        }
+    return {port: _owner(pids.get(port)) for port in sorted(taken)}
+
+
+def _owner(pid: int | None) -> PortOwner:
     if pid is None:
         return PortOwner(None, "another user's process")
     command = " ".join(system.command_line(pid))[:200]
@@ -102,14 +119,16 @@ def owner_of(port: int) -> PortOwner | None:
     return PortOwner(pid, command or (row.name if row else "a process that has just ended"))
 
 
-def listening_inodes(lines: Iterable[str], port: int) -> set[str]:
-    """Return the inodes of sockets that listen on `port`, from the lines of /proc/net/tcp."""
-    wanted = f":{port:04X}"
-    found = set()
+def listening_inodes(lines: Iterable[str], ports: Collection[int]) -> dict[int, set[str]]:
+    """Return the inodes of sockets that listen on each port, from the lines of /proc/net/tcp."""
+    wanted = {f"{port:04X}": port for port in ports}
+    found: dict[int, set[str]] = {}
     for line in lines:
         fields = line.split(None, 10)
-        if len(fields) > 9 and fields[3] == _TCP_LISTEN and fields[1].endswith(wanted):
-            found.add(fields[9])
+        if len(fields) > 9 and fields[3] == _TCP_LISTEN:
+            port = wanted.get(fields[1].rpartition(":")[2])
+            if port is not None:
+                found.setdefault(port, set()).add(fields[9])
     return found
 
 
@@ -160,35 +179,47 @@ def _lines(path: str) -> Iterable[str]:
         return
 
 
-def _holder_of(inodes: set[str]) -> int | None:
-    """Return the youngest process that holds one of these sockets.
+def _holders_of(inodes: Mapping[str, int]) -> dict[int, int]:
+    """Return by port the youngest process that holds one of these sockets.
 
     The youngest: a supervisor may hold the same socket for it, and the service is the answer.
     """
-    targets = {f"socket:[{inode}]" for inode in inodes}
-    holders = []
+    if not inodes:
+        return {}
+    targets = {f"socket:[{inode}]": port for inode, port in inodes.items()}
+    holders: dict[int, set[int]] = {}
     for name in os.listdir("/proc"):
         if not name.isdecimal():
             continue
         try:
-            for fd in os.listdir(f"/proc/{name}/fd"):
-                if os.readlink(f"/proc/{name}/fd/{fd}") in targets:
-                    holders.append(int(name))
-                    break
+            descriptors = os.listdir(f"/proc/{name}/fd")
         except OSError:
             continue
-    rows = [row for row in map(system.read_row, holders) if row is not None]
-    return max(rows, key=lambda row: (row.started, row.pid)).pid if rows else None
+        for descriptor in descriptors:
+            try:
+                port = targets.get(os.readlink(f"/proc/{name}/fd/{descriptor}"))
+            except OSError:
+                continue  # closed just now; the others are not
+            if port is not None:
+                holders.setdefault(port, set()).add(int(name))
+    youngest = {}
+    for port, pids in holders.items():
+        rows = [row for row in map(system.read_row, pids) if row is not None]
+        if rows:
+            youngest[port] = max(rows, key=lambda row: (row.started, row.pid)).pid
+    return youngest
 
 
-def _listener(port: int) -> int | None:
+def _listeners(ports: Collection[int]) -> dict[int, int]:
     import psutil
 
+    found: dict[int, int] = {}
     for process in psutil.process_iter():
         try:
             connections = process.net_connections(kind="tcp")
         except (psutil.Error, OSError):
             continue
-        if any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections):
-            return int(process.pid)
-    return None
+        for each in connections:
+            if each.status == psutil.CONN_LISTEN and each.laddr.port in ports:
+                found.setdefault(each.laddr.port, int(process.pid))
+    return found

@@ -36,3 +36,9 @@ def kill(identity: ProcessIdentity) -> None:
     if identity.boot == system.boot_id():
         with contextlib.suppress(PermissionError):
             system.send_signal(identity.pid, identity.started, signal.SIGKILL)
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether whoever has this pid was stopped, as SIGSTOP does."""
+    row = system.read_row(pid)
+    return row is not None and row.state in ("T", "t")

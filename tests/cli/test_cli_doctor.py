@@ -16,8 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from supervisor.cli import examination
-from supervisor.cli.checks import Ours, state
+from supervisor.cli import asking
+from supervisor.cli.checks.ports import Ours
+from supervisor.cli.checks.supervision import state
 from supervisor.cli.examination import examine
 from supervisor.cli.findings import Finding
 from supervisor.core.spec import DoctorSpec, ServiceSpec
@@ -123,7 +124,7 @@ def test_a_doctor_that_hangs_is_ended_and_what_it_found_is_kept(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(tmp_path / "hangs")
-    monkeypatch.setattr(examination, "time", clock)
+    monkeypatch.setattr(asking, "time", clock)
     code = f"{code}\nimport os, time; os.mkdir({str(clock.file)!r}); time.sleep(1000)"
     kept, fault = findings_of(spec(code, timeout=300.0))
     assert kept == SPEAKS
@@ -131,7 +132,7 @@ def test_a_doctor_that_hangs_is_ended_and_what_it_found_is_kept(
 
 
 def test_a_doctor_that_prints_without_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "MAX_OUTPUT", 128 * 1024)
+    monkeypatch.setattr(asking, "MAX_OUTPUT", 128 * 1024)
     *findings, fault = findings_of(spec(FINE + "while True: print('y' * 1000)"))
     assert findings[0] == SPEAKS
     assert "it printed over 128 KiB, and was killed" in {f.text for f in (*findings, fault)}
@@ -337,7 +338,8 @@ def test_what_the_supervisor_says(root: Path, ctl: Ctl) -> None:
      ("failed", "wrong")],
 )  # fmt: skip
 def test_states(name: str, level: str) -> None:
-    assert state("tts", service("tts", state=name)).level == level
+    (found,) = state("tts", service("tts", state=name))
+    assert found.level == level
 
 
 def test_our_own_processes_are_no_strangers() -> None:
@@ -387,7 +389,7 @@ def test_ctrl_c_while_the_doctor_is_started_ends_it_too(monkeypatch: pytest.Monk
         os.kill(os.getpid(), signal.SIGINT)
         return pid
 
-    monkeypatch.setattr(examination, "spawn", interrupted)
+    monkeypatch.setattr(asking, "spawn", interrupted)
     with pytest.raises(KeyboardInterrupt):
         findings_of(spec("import time; time.sleep(1000)"))
     assert not started[0].is_running()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import shutil
 import socket
 import stat
@@ -25,7 +26,7 @@ from supervisor.control.server import (
     problem,
 )
 from supervisor.control.socket import LONGEST, SocketPathError, socket_path
-from tests.control.conftest import DEADLINE, Serving
+from tests.control.conftest import DEADLINE, Serving, turn
 
 CLOSE = b"Host: a\r\nConnection: close\r\n"
 
@@ -485,3 +486,57 @@ async def test_curl_can_speak_to_it(serve: Serving) -> None:
 
 def test_problem_names_error_and_hint() -> None:
     assert problem(404, "a", "b").value == {"error": "a", "hint": "b"}
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_pause_turns_nobody_away(serve: Serving, turns: int) -> None:
+    """However far the loop has come with a client: it is answered, or waits for other code."""
+    async with asyncio.timeout(DEADLINE), serve(ROUTES) as served:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(served.path)
+            client.sendall(get("/echo"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await served.server.pause()
+            await served.server.start()
+            client.setblocking(False)
+            reader, writer = await asyncio.open_unix_connection(sock=client.dup())
+            assert parted(await reader.read())[0] == 200
+            writer.close()
+
+
+async def test_pause_waits_for_who_was_let_in_and_is_slow_to_ask(serve: Serving) -> None:
+    async with asyncio.timeout(DEADLINE), serve(ROUTES) as served:
+        reader, writer = await served.connect()
+        early, late = get("/echo")[:9], get("/echo")[9:]
+        writer.write(early)
+        first = asyncio.create_task(served.server.pause())
+        loop = asyncio.get_running_loop()
+        # Later than the time that those have who keep a connection for later.
+        loop.call_later(0.5, writer.write, late)
+        assert parted(await reader.read())[0] == 200
+        writer.close()
+        await first
+        await served.server.start()
+
+
+async def test_accept_goes_on_after_descriptors_ran_out(
+    serve: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asyncio.timeout(DEADLINE), serve(ROUTES) as served:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.connect(served.path)
+        client.sendall(get("/echo"))
+        client.setblocking(False)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            await turn()
+            assert "Too many open files" in served.errors[0]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        reader, writer = await asyncio.open_unix_connection(sock=client)
+        assert parted(await reader.read())[0] == 200
+        writer.close()

@@ -19,6 +19,7 @@ from supervisor.posix.ports import (
     listen,
     listening_inodes,
     owner_of,
+    owners_of,
 )
 from supervisor.sockets import busy_ports, port_is_free
 
@@ -182,8 +183,19 @@ def test_connections_to_a_port_do_not_make_an_owner() -> None:
         "   3: 00000000000000000000000001000000:0BB9 0:0000 0A 0:0 00:0 0 0 0 444 1\n",
         "   4: broken\n",
     ]
-    assert listening_inodes(lines, 3001) == {"111", "444"}
-    assert listening_inodes(lines, 40000) == set()
+    assert listening_inodes(lines, {3001, 40000}) == {3001: {"111", "444"}}
+    assert listening_inodes(lines, {40000}) == {}
+
+
+def test_owners_of_many_ports_are_found_in_one_pass() -> None:
+    with listen("127.0.0.1", 0, 8) as one, listen("127.0.0.1", 0, 8) as two:
+        held = {one.getsockname()[1], two.getsockname()[1]}
+        found = owners_of({*held, 1})
+        assert {port: owner.pid for port, owner in found.items()} == dict.fromkeys(
+            held, os.getpid()
+        )
+    assert owners_of(held) == {}
+    assert owners_of(()) == {}
 
 
 def test_owner_that_may_not_be_seen_is_said_to_be_another_users() -> None:
