@@ -9,12 +9,32 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import TypedDict
 
 from supervisor.core.effects import Note, Topic
 from supervisor.core.events import Event, Exit, ExitCode, Exited, ProbeResult, RunId
 from supervisor.core.plan import fingerprint
-from supervisor.core.spec import HttpCheck, ProbeKind, ProbeSpec, ServiceSpec, TcpCheck
-from supervisor.core.unit import Completed, Failed, Goal, Running, Spawning, Unit, Waiting
+from supervisor.core.masking import split
+from supervisor.core.remedy import amended, mark, patterns_of
+from supervisor.core.remedy_words import secrets_of
+from supervisor.core.spec import (
+    HttpCheck,
+    ProbeKind,
+    ProbeSpec,
+    RemedyStep,
+    ServiceSpec,
+    TcpCheck,
+)
+from supervisor.core.unit import (
+    Completed,
+    Failed,
+    Goal,
+    Healing,
+    Running,
+    Spawning,
+    Unit,
+    Waiting,
+)
 from supervisor.enrolment import Enrolment
 from supervisor.journal import Journal
 from supervisor.launcher import Launcher, ServiceLauncher
@@ -37,6 +57,7 @@ from supervisor.posix.trampoline import never_started
 from supervisor.posix.tree import Tree
 from supervisor.posix.usage import Usage, tree_usage
 from supervisor.probes import Context, Prober
+from supervisor.remedy_steps import Ground, take
 from supervisor.runs import LiveRun, Runs
 from supervisor.sockets import HeldSockets, Private, busy_ports, port_is_free, private
 from supervisor.surroundings import surroundings
@@ -94,8 +115,9 @@ class Machine:
 
     # What the runtime asks -------------------------------------------------------------------
 
-    def spawn(self, spec: ServiceSpec, run: RunId, *, beside: bool) -> int:
+    def spawn(self, unit: Unit, run: RunId, *, beside: bool) -> int:
         """See `Host.spawn`."""
+        spec = amended(unit.spec, unit.chart.in_force)
         self._check_ports(spec)
         environment = self.environment(spec, run)
         try:
@@ -121,7 +143,7 @@ class Machine:
                 cgroup=None if group is None else group.path,
             )
             live_mark = checksum(environment)
-            self._intend(spec, run, live_mark, beside=beside)
+            self._intend(unit, spec, run, live_mark, beside=beside)
             # Before the spawn, so that it stands above all that the run prints.
             self._output.mark(spec.name, f"run {run} begins")
             pid = spawn(command)
@@ -225,10 +247,18 @@ class Machine:
         )
         return await self._prober.ask(probe_spec, context)
 
+    async def apply(self, spec: ServiceSpec, run: RunId, step: RemedyStep) -> tuple[bool, str]:
+        """See `Host.apply`."""
+        launcher = ServiceLauncher(self.launcher, spec.user, spec.umask)
+        ground = Ground(spec.cwd, lambda: self.environment(spec, run), launcher)
+        ok, detail = await take(step, ground)
+        return ok, split(detail, secrets_of(spec)).masked()
+
     def settled(self, unit: Unit, overlap: Unit | None) -> None:
         """See `Host.settled`."""
         name = unit.spec.name
         self._output.keep_to(name, unit.spec.logs)
+        self._output.watch(name, patterns_of(unit.spec))
         if unit.run() is None and overlap is None and not _is_to_come(unit):
             # Nobody will answer: refused at once is kinder than a wait without end.
             self.sockets.stop_listening(name)
@@ -348,7 +378,9 @@ class Machine:
             known = self._fingerprints[spec.name] = (spec, fingerprint(spec))
         return known[1]
 
-    def _intend(self, spec: ServiceSpec, run: RunId, environment: int, *, beside: bool) -> None:
+    def _intend(
+        self, unit: Unit, spec: ServiceSpec, run: RunId, environment: int, *, beside: bool
+    ) -> None:
         """Write down that a run is about to be started; its pid follows when the turn is over."""
         old = self._ledger.record(spec.name) or Record(spec.name, run, wanted=True)
         if beside:
@@ -367,6 +399,7 @@ class Machine:
                 environment=environment,
                 phase="",
                 reason="",
+                **_charted(unit),
             )
         self._ledger.put(record)
 
@@ -395,10 +428,35 @@ class Machine:
             restarts=unit.restarts,
             in_a_row=unit.record.in_a_row,
             recent=unit.record.recent,
+            **_charted(unit),
         )
 
 
-_PHASES: Mapping[type, str] = {Failed: "failed", Completed: "completed", Waiting: "waiting"}
+class _Charted(TypedDict):
+    in_force: tuple[str, ...]
+    of_run: tuple[str, ...]
+    rests_on: int
+    uses: Mapping[str, tuple[float, ...]]
+
+
+def _charted(unit: Unit) -> _Charted:
+    """Return what the ledger has of remedies."""
+    chart = unit.chart
+    return {
+        "in_force": chart.in_force,
+        "of_run": chart.of_run,
+        "rests_on": mark(unit.spec, chart) if chart.in_force or chart.of_run else 0,
+        "uses": {use.rule: use.times for use in chart.uses},
+    }
+
+
+# The steps of a remedy are not taken twice: the next daemon tries at once whether they have helped.
+_PHASES: Mapping[type, str] = {
+    Failed: "failed",
+    Completed: "completed",
+    Waiting: "waiting",
+    Healing: "waiting",
+}
 
 
 def _has_started(unit: Unit, before: Record | None) -> bool:

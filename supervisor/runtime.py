@@ -13,8 +13,19 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Protocol, assert_never
 
 from supervisor.core import fleet as fleets
-from supervisor.core.effects import Ask, Clear, Effect, Kill, Note, Signal, Spawn
+from supervisor.core.effects import (
+    Abandon,
+    Apply,
+    Ask,
+    Clear,
+    Effect,
+    Kill,
+    Note,
+    Signal,
+    Spawn,
+)
 from supervisor.core.events import (
+    Applied,
     Cleared,
     Event,
     Probed,
@@ -23,7 +34,8 @@ from supervisor.core.events import (
     Spawned,
     SpawnFailed,
 )
-from supervisor.core.spec import FleetSpec, ProbeKind, ServiceSpec
+from supervisor.core.remedy import amended
+from supervisor.core.spec import FleetSpec, ProbeKind, RemedyStep, ServiceSpec
 from supervisor.core.turn import Fleet, Turn
 from supervisor.core.unit import Clearing, Goal, Past, Spawning, Stopping, Unit
 from supervisor.posix.spawn import SpawnError
@@ -40,10 +52,10 @@ class Host(Protocol):
     before it has returned.
     """
 
-    def spawn(self, spec: ServiceSpec, run: RunId, *, beside: bool) -> int:
-        """Start the command and return the pid; raise `SpawnError`.
+    def spawn(self, unit: Unit, run: RunId, *, beside: bool) -> int:
+        """Start the command of a unit, as amended by remedies, and return the pid.
 
-        `beside`: another run of the service lives, and stays until this one is ready.
+        Raises `SpawnError`. `beside`: another run of the service lives, and stays until this one is ready.
         """
 
     def signal(self, name: str, run: RunId, signal: int) -> None:
@@ -59,6 +71,12 @@ class Host(Protocol):
 
     async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
         """Make one probe of this very run, within its time-out."""
+
+    async def apply(self, spec: ServiceSpec, run: RunId, step: RemedyStep) -> tuple[bool, str]:
+        """Take one step of a remedy; tell whether it succeeded, and what came of it in words.
+
+        It is over soon after its time-out at the latest, and at once if it is cancelled.
+        """
 
     def settled(self, unit: Unit, overlap: Unit | None) -> None:
         """Take note, after every change, of what a successor must know of this service."""
@@ -94,6 +112,8 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._tasks: set[asyncio.Task[None]] = set()
+        self._steps: dict[tuple[str, int], asyncio.Task[None]] = {}
+        """Steps of remedies that are under way."""
         self._change = asyncio.Event()
 
     # What clients ask ------------------------------------------------------------------------
@@ -116,6 +136,11 @@ class Runtime:
     def roll(self, names: Iterable[str], why: str) -> None:
         """Restart services with the old run in service until the new one is ready."""
         self._carry_out(fleets.roll(self.fleet, names, why, self._clock()))
+        self._drain()
+
+    def forget(self, names: Iterable[str], why: str) -> None:
+        """Let what remedies have set hold no more from the next start on."""
+        self._carry_out(fleets.forget(self.fleet, names, why, self._clock()))
         self._drain()
 
     def reload(
@@ -209,13 +234,12 @@ class Runtime:
         if isinstance(effect, Note):
             self._host.note(name, effect)
             return
-        spec = self.fleet.units[name].spec
+        unit, overlap = self.fleet.units[name], self.fleet.overlaps.get(name)
         match effect:
             case Spawn(run=run):
-                overlap = self.fleet.overlaps.get(name)
                 beside = overlap is not None and overlap.unit.run() == run
                 try:
-                    pid = self._host.spawn(spec, run, beside=beside)
+                    pid = self._host.spawn(unit, run, beside=beside)
                 except SpawnError as refusal:
                     failed = SpawnFailed(run, refusal.why, retry=refusal.retry)
                     self._inbox.append((name, failed))
@@ -230,16 +254,28 @@ class Runtime:
                 if isinstance(left, tuple):
                     self._inbox.append((name, Cleared(run, left)))
                 else:
-                    self._begin(self._clear(name, run, left))
+                    _ = self._begin(self._clear(name, run, left))
             case Ask(run=run, kind=kind):
-                self._begin(self._probe(spec, run, kind))
+                if overlap is not None and overlap.unit.run() == run:
+                    unit = overlap.unit
+                spec = amended(unit.spec, unit.chart.of_run)
+                _ = self._begin(self._probe(spec, run, kind))
+            case Apply(run=run, number=number, step=step):
+                spec = amended(unit.spec, unit.chart.in_force)
+                work = self._apply(spec, run, number, step)
+                self._steps[name, number] = self._begin(work)
+            case Abandon(number=number):
+                task = self._steps.pop((name, number), None)
+                if task is not None:
+                    task.cancel()
             case _:
                 assert_never(effect)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _clear(self, name: str, run: RunId, left: Awaitable[tuple[str, ...]]) -> None:
         try:
@@ -254,6 +290,14 @@ class Runtime:
         except Exception as error:  # noqa: BLE001 - without an answer it would never be asked again
             result = ProbeResult(None, f"the prober failed: {type(error).__name__}: {error}")
         self.post(spec.name, Probed(run, kind, result))
+
+    async def _apply(self, spec: ServiceSpec, run: RunId, number: int, step: RemedyStep) -> None:
+        try:
+            ok, detail = await self._host.apply(spec, run, step)
+        except Exception as error:  # noqa: BLE001 - without an answer the remedy would hang
+            ok, detail = False, f"it could not be done: {type(error).__name__}: {error}"
+        self._steps.pop((spec.name, number), None)
+        self.post(spec.name, Applied(number, ok, detail))
 
     # The timer -------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from supervisor.core.effects import Topic
 from supervisor.core.events import Adopted, Event, Exited, RunId
+from supervisor.core import remedy
 from supervisor.core.plan import fingerprint
 from supervisor.core.restart import Record as Failures
 from supervisor.core.spec import ServiceSpec
@@ -54,6 +55,8 @@ class Succession:
         past = {record.unit: _past(record) for record in self.ledger.records()}
         for spec in specs:
             record = self.ledger.record(spec.name)
+            if record is not None:
+                past[spec.name] = replace(past[spec.name], chart=chart_of(record, spec))
             if record is not None and spec.restart.policy == "never" and self._has_ended(record):
                 reason = (
                     f"run {record.run} ended while no daemon was there to see how, and its restart "
@@ -97,17 +100,18 @@ class Succession:
         if not ours and not is_alive(leader):
             return None
         name, run = spec.name, RunId(record.run)
+        started_with = remedy.amended(spec, chart_of(record, spec).of_run)
         tree = self.machine.tree(Marker(self.machine.fleet, name, run), leader, ours=ours)
         group = self.machine.enrolment.find(name, run)
         live = LiveRun(
-            spec,
+            started_with,
             run,
             tree,
             record.fingerprint,
             environment_mark=record.environment,
             group=group,
         )
-        if record.fingerprint not in (0, fingerprint(spec)):
+        if record.fingerprint not in (0, fingerprint(started_with)):
             text = "it was started with another configuration; atlasctl reload would replace it"
             self.journal.append(name, "stale", text, run)
         if not ours:
@@ -183,6 +187,17 @@ class Succession:
         if record.intended:
             return trees.find_leader(Marker(self.machine.fleet, record.unit, record.run))
         return None
+
+
+def chart_of(record: Record, spec: ServiceSpec) -> remedy.Chart:
+    """Return what remedies have done to a service; what they rest on may have been edited since."""
+    uses: tuple[remedy.Use, ...] = ()
+    if record.boot == boot_id():
+        uses = tuple(remedy.Use(rule, times) for rule, times in record.uses.items())
+    chart = remedy.Chart(record.in_force, record.of_run, uses)
+    if record.rests_on not in (0, remedy.mark(spec, chart)):
+        return remedy.Chart(uses=uses)
+    return chart
 
 
 def _age(process: ProcessIdentity) -> tuple[int, int]:

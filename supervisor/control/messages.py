@@ -54,6 +54,8 @@ class ServiceStatus(TypedDict):
     """None unless two runs of it live at once."""
     last_exit: str | None
     enabled: bool
+    remedies: list[str]
+    """Rules whose variables and arguments are in force."""
     depends_on: list[str]
     log: str
     log_lost: int

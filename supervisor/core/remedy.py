@@ -146,7 +146,18 @@ def mark(spec: ServiceSpec, chart: Chart) -> int:
     return crc32(repr((spec.command, sorted(spec.env.items()), rules)).encode()) or 1
 
 
+def patterns_of(spec: ServiceSpec) -> tuple[str, ...]:
+    """Return what is to be looked for in what the service prints, each once."""
+    patterns = [rule.when.pattern for rule in spec.remedies if isinstance(rule.when, OutputTrigger)]
+    return tuple(dict.fromkeys(patterns))
+
+
 # What is called for --------------------------------------------------------------------------
+
+
+def because(spec: ServiceSpec, seen: Seen) -> str:
+    """Return what was seen in words that hold no secret of the service's."""
+    return words.seen(seen, words.secrets_of(spec))
 
 
 def choose(spec: ServiceSpec, chart: Chart, seen: Seen, now: float, *, busy: bool) -> Choice:
@@ -156,8 +167,7 @@ def choose(spec: ServiceSpec, chart: Chart, seen: Seen, now: float, *, busy: boo
     service, so that another must wait for the next time.
     """
     notes: list[tuple[Topic, str]] = []
-    known = words.secrets_of(spec)
-    because = words.seen(seen, known)
+    said = because(spec, seen)
     for rule in spec.remedies:
         if not fits(rule, seen) or (busy and rule.run is not None and not rule.ends_the_run):
             continue
@@ -170,18 +180,18 @@ def choose(spec: ServiceSpec, chart: Chart, seen: Seen, now: float, *, busy: boo
             told, why = "limit", f"it was applied {words.limit(rule)} and did not help"
         if told:
             if told != use.told:
-                text = f"remedy {rule.name} is not applied, though {because}: {why}"
+                text = f"remedy {rule.name} is not applied, though {said}: {why}"
                 notes.append((Topic.REMEDY_SKIPPED, text))
                 chart = chart._put(Use(rule.name, times, told))
             continue
         chart = chart._put(Use(rule.name, (*times, now)))
         deeds = words.deeds(rule)
         if rule.dry_run:
-            text = f"remedy {rule.name} would be applied (dry_run), for {because}: {deeds}"
+            text = f"remedy {rule.name} would be applied (dry_run), for {said}: {deeds}"
             notes.append((Topic.REMEDY_SKIPPED, text))
             continue
         count = f"{len(times) + 1} of {words.limit(rule)}"
-        notes.append((Topic.REMEDY, f"remedy {rule.name}, for {because}: {deeds} ({count})"))
+        notes.append((Topic.REMEDY, f"remedy {rule.name}, for {said}: {deeds} ({count})"))
         if rule.set_env or rule.set_args:
             others = tuple(name for name in chart.in_force if name != rule.name)
             chart = replace(chart, in_force=(*others, rule.name))
@@ -206,7 +216,7 @@ def fits(rule: Remedy, seen: Seen) -> bool:
             return (
                 probe is seen.kind
                 and enough
-                and (says is None or Pattern.parse(says).matches(seen.words.encode()))
+                and (says is None or Pattern.parse(says).matches(seen.words.encode("utf-8", "replace")))
             )
         case _:
             return False

@@ -133,6 +133,8 @@ def doing(step: RemedyStep) -> str:
             return f"wait until {path} exists"
         case WaitFor(condition=Succeeds(command=argv)):
             return f"wait until {command(argv)} succeeds"
+        case _:
+            raise AssertionError(f"no step: {step}")
 
 
 def command(argv: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ The *goal* is what the operator wants; the *phase* is where the machine is on th
 is a stop with the goal still UP. Only `supervisor.core.step` makes new units from old ones.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import assert_never
 
@@ -194,6 +194,10 @@ class Unit:
     steps: int = 0
     """Steps of remedies that were ever begun; their numbers."""
     beside: Beside | None = None
+
+    def entering(self, phase: Phase, reason: str, now: float) -> "Unit":
+        """Return the unit as it enters a phase."""
+        return replace(self, phase=phase, reason=reason, since=now)
 
     def deadline(self) -> float | None:
         """Return when `TimePassed` would change something, or None."""

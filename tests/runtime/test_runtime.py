@@ -14,6 +14,7 @@ from supervisor.core.spec import (
     GiveUp,
     ProbeKind,
     ProbeSpec,
+    RemedyStep,
     RestartSpec,
     ServiceSpec,
     TcpCheck,
@@ -39,15 +40,19 @@ class PretendHost:
     signals: list[tuple[str, int]] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
     notes: list[tuple[str, Topic]] = field(default_factory=list)
+    steps: list[RemedyStep] = field(default_factory=list)
+    step_hangs: bool = False
+    cancelled: list[RemedyStep] = field(default_factory=list)
     probes: int = 0
     depth: int = 0
 
-    def spawn(self, spec: ServiceSpec, run: RunId, *, beside: bool) -> int:
+    def spawn(self, unit: Unit, run: RunId, *, beside: bool) -> int:
         if self.refuse:
             raise self.refuse.pop(0)
-        self.spawned.append((spec.name, run))
+        name = unit.spec.name
+        self.spawned.append((name, run))
         if beside:
-            self.beside.append((spec.name, run))
+            self.beside.append((name, run))
         return 1000 + len(self.spawned)
 
     def signal(self, name: str, run: RunId, signal: int) -> None:
@@ -68,6 +73,16 @@ class PretendHost:
     async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
         self.probes += 1
         return self.answers.get(spec.name, ProbeResult(True, "answered"))
+
+    async def apply(self, spec: ServiceSpec, run: RunId, step: RemedyStep) -> tuple[bool, str]:
+        self.steps.append(step)
+        if self.step_hangs:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(step)
+                raise
+        return True, "done"
 
     def settled(self, unit: Unit, overlap: Unit | None) -> None:
         """Nothing to keep."""
