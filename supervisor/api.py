@@ -5,13 +5,14 @@ import difflib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from supervisor import __version__
 from supervisor.config import codec
 from supervisor.control.messages import Accepted, ChangeMessage, FleetStatus, Plan, Reloading
 from supervisor.control.server import Reply, Request, Routes, Stream, problem
 from supervisor.core import graph
+from supervisor.core.effects import Topic
 from supervisor.core.plan import Change, ChangeKind, fingerprint, masked, plan
 from supervisor.core.spec import FleetSpec
 from supervisor.core.turn import can_overlap
@@ -130,16 +131,28 @@ class Api:
         service = request.query.get("service")
         if service is not None and service not in self._runtime.fleet.units:
             return self._unknown([service])
+        if after > self._journal.seq:
+            return problem(
+                409, f"there is no event {after} yet: the journal has begun anew", "read it again"
+            )
         if request.query.get("follow") != "1":
             return Stream(_once(_of(service, self._journal.since(after))))
         return Stream(self._follow(after, service))
 
-    async def _follow(self, seq: int, service: str | None) -> AsyncIterator[object]:
+    async def _follow(self, after: int, service: str | None) -> AsyncIterator[object]:
+        """Yield what is in memory of the entries after that number, and then each new one.
+
+        Ends where a client has fallen behind by more than the memory holds: no entry is left out
+        in silence. The rest is on disk.
+        """
+        seq = after
         while True:
             for entry in self._journal.since(seq):
+                if seq > after and entry.seq != seq + 1:
+                    return
                 seq = entry.seq
                 if service is None or entry.unit == service:
-                    yield asdict(entry)
+                    yield entry.message()
             await self._journal.news()
 
     # Commanding ------------------------------------------------------------------------------
@@ -158,7 +171,7 @@ class Api:
         seq = self._journal.seq
         names = list(self._runtime.fleet.units)
         if not self._life.stopping:
-            self._journal.append("", "daemon", "a client asked the daemon to stop")
+            self._journal.append("", Topic.DAEMON, "a client asked the daemon to stop")
             self._life.stopping = True
             self._life.ending.set()
         return Reply(202, _accepted(names, [], seq))
@@ -231,7 +244,7 @@ class Api:
         restarting = {change.service for change in moved if change.kind is ChangeKind.RESTART}
         seq = self._journal.seq
         words = ", ".join(f"{c.service} ({c.kind})" for c in moved) or "nothing changes"
-        self._journal.append("", "reloaded", f"configuration reloaded: {words}")
+        self._journal.append("", Topic.RELOADED, f"configuration reloaded: {words}")
         self._adopt_spec(spec)
         self._runtime.reload(spec, restarting, "the configuration changed", rolling=rolling)
         accepted = _accepted([change.service for change in moved], [], seq)
@@ -248,7 +261,7 @@ class Api:
         try:
             await self._prove()
         except Busy as busy:
-            self._journal.append("", "upgrade-refused", str(busy))
+            self._journal.append("", Topic.UPGRADE_REFUSED, str(busy))
             return problem(409, str(busy), busy.hint)
         finally:
             self._upgrading = False
@@ -362,4 +375,4 @@ def _of(service: str | None, entries: Sequence[Entry]) -> list[Entry]:
 
 async def _once(entries: Sequence[Entry]) -> AsyncIterator[object]:
     for entry in entries:
-        yield asdict(entry)
+        yield entry.message()

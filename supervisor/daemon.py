@@ -23,6 +23,7 @@ from pathlib import Path
 
 from supervisor import __version__, upgrade
 from supervisor.api import Api, Busy, Life
+from supervisor.clocks import Clocks
 from supervisor.config import codec
 from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
@@ -114,7 +115,11 @@ class Daemon:
             self._machine, self._output, self._journal, self._ledger, self._post
         )
         self._runtime = Runtime(
-            spec, self._machine, time.monotonic, self._succession.past(spec.services)
+            spec,
+            self._machine,
+            time.monotonic,
+            self._succession.past(spec.services),
+            Clocks(),
         )
         self._reaper = Reaper(self._machine.child_ended)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,7 +144,7 @@ class Daemon:
 
     def _complain(self, text: str) -> None:
         """Write down a trouble of the daemon's own."""
-        self._journal.append("", "trouble", text)
+        self._journal.append("", Topic.TROUBLE, text)
 
     # Life ------------------------------------------------------------------------------------
 
@@ -158,7 +163,8 @@ class Daemon:
         if _is_watched(sys.stdout.fileno()):
             _ = self._begin_task(self._echo())
         self._make_logs_dir()
-        self._journal.append("", "daemon", self._first_words())
+        topic = Topic.BEGAN if self._handover is None else Topic.UPGRADED
+        self._journal.append("", topic, self._first_words())
         try:
             await self._output.start()
             if take_down:
@@ -228,13 +234,14 @@ class Daemon:
         if ended := await self._machine.end_orphans():
             text = f"ended what no service claimed any more: {'; '.join(ended)}"
             self._journal.append("", Topic.LEFT_OVER, text)
-        self._journal.append("", "daemon", "daemon stopped; nothing of it is left running")
+        self._journal.append("", Topic.ENDED, "daemon stopped; nothing of it is left running")
         self._ledger.retire()
 
     def _on_signal(self, number: int) -> None:
         if not self._life.stopping:
             name = signal.Signals(number).name
-            self._journal.append("", "daemon", f"{name}: stopping all services, then the daemon")
+            text = f"{name}: stopping all services, then the daemon"
+            self._journal.append("", Topic.DAEMON, text)
             self._life.stopping = True
             self._life.ending.set()
 

@@ -13,8 +13,8 @@ from typing import TypedDict
 
 from supervisor.core.effects import Note, Topic
 from supervisor.core.events import Event, Exit, ExitCode, Exited, ProbeResult, RunId
-from supervisor.core.plan import fingerprint
 from supervisor.core.masking import split
+from supervisor.core.plan import fingerprint
 from supervisor.core.remedy import amended, mark, patterns_of
 from supervisor.core.remedy_words import secrets_of
 from supervisor.core.spec import (
@@ -95,7 +95,7 @@ class Machine:
         self.sockets = HeldSockets(output)
 
     def _complain(self, text: str) -> None:
-        self._journal.append("", "trouble", text)
+        self._journal.append("", Topic.TROUBLE, text)
 
     # What the reaper tells -------------------------------------------------------------------
 
@@ -361,7 +361,7 @@ class Machine:
         try:
             self.runs.write_pid_file(live)
         except UnsafePathError as error:
-            self._journal.append(live.spec.name, "pid-file", str(error), live.run)
+            self._journal.append(live.spec.name, Topic.PID_FILE, str(error), live.run)
 
     def _check_ports(self, spec: ServiceSpec) -> None:
         for port in spec.ports:

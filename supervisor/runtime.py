@@ -3,6 +3,10 @@
 Events wait in the inbox; each is given to `supervisor.core.fleet`, whose effects are performed
 after the step, in order, by the `Host`. An answer is queued as an event and never delivered from
 within an effect, so no step is ever entered twice. Nothing here decides anything.
+
+What was seen through a sleep counts for nothing. That the machine slept is told by two clocks
+(`supervisor.clocks`); that this process alone stood still (SIGSTOP, a paused virtual machine, a
+debugger), by a timer or the end of a probe's time-out that comes far too late.
 """
 
 import asyncio
@@ -12,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol, assert_never
 
+from supervisor.clocks import Clocks
 from supervisor.core import fleet as fleets
 from supervisor.core.effects import (
     Abandon,
@@ -23,6 +28,7 @@ from supervisor.core.effects import (
     Note,
     Signal,
     Spawn,
+    Topic,
 )
 from supervisor.core.events import (
     Applied,
@@ -43,6 +49,9 @@ from supervisor.posix.spawn import SpawnError
 ROUND = 0.002
 """Seconds of events handled before the loop may look at its sockets again: a storm of crashes must
 not starve them. A start takes about 0.5 ms, and an answer to a client some ten rounds."""
+LATE = 5.0
+"""Seconds after its time at which a timer shows that this process stood still. A machine under load
+is late by tenths of one."""
 
 
 class Host(Protocol):
@@ -97,11 +106,14 @@ class Runtime:
         host: Host,
         clock: Callable[[], float],
         past: Mapping[str, Past] | None = None,
+        clocks: Clocks | None = None,
     ) -> None:
+        """`clock` counts monotonic seconds; without `clocks` sleep goes unnoticed."""
         self.spec = spec
         """What is asked for now."""
         self._host = host
         self._clock = clock
+        self._clocks = clocks
         self.fleet: Fleet = fleets.assemble(spec, clock(), past)
         self._inbox: deque[tuple[str, Event]] = deque()
         self._draining = False
@@ -111,9 +123,13 @@ class Runtime:
         """The deadline of each unit that stands in the heap; others there are out of date."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
+        self._awake_since = float("-inf")
+        """When time was last found to have stood still; a timer of before then is not late."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._steps: dict[tuple[str, int], asyncio.Task[None]] = {}
         """Steps of remedies that are under way."""
+        self._probes: set[asyncio.Task[None]] = set()
+        """Those of the tasks that a sleep makes worthless."""
         self._change = asyncio.Event()
 
     # What clients ask ------------------------------------------------------------------------
@@ -192,6 +208,7 @@ class Runtime:
             return
         self._draining = True
         try:
+            self._look_at_clocks()
             now = self._clock()
             until = now + ROUND
             while self._inbox and now < until:
@@ -259,15 +276,16 @@ class Runtime:
                 if overlap is not None and overlap.unit.run() == run:
                     unit = overlap.unit
                 spec = amended(unit.spec, unit.chart.of_run)
-                _ = self._begin(self._probe(spec, run, kind))
+                task = self._begin(self._probe(spec, run, kind))
+                self._probes.add(task)
+                task.add_done_callback(self._probes.discard)
             case Apply(run=run, number=number, step=step):
                 spec = amended(unit.spec, unit.chart.in_force)
                 work = self._apply(spec, run, number, step)
                 self._steps[name, number] = self._begin(work)
             case Abandon(number=number):
-                task = self._steps.pop((name, number), None)
-                if task is not None:
-                    task.cancel()
+                if (step_of := (name, number)) in self._steps:
+                    self._steps.pop(step_of).cancel()
             case _:
                 assert_never(effect)
 
@@ -289,7 +307,40 @@ class Runtime:
             result = await self._host.probe(spec, run, kind)
         except Exception as error:  # noqa: BLE001 - without an answer it would never be asked again
             result = ProbeResult(None, f"the prober failed: {type(error).__name__}: {error}")
-        self.post(spec.name, Probed(run, kind, result))
+        probe = spec.probe(kind)
+        late = 0.0 if probe is None else result.latency - probe.timeout
+        if late > LATE:
+            # Its time-out was to end it long ago. What this run did meanwhile nobody knows.
+            self._resume(f"the supervisor stood still for about {_span(late)}", late)
+        else:
+            self.post(spec.name, Probed(run, kind, result))
+
+    # Sleep -----------------------------------------------------------------------------------
+
+    def _look_at_clocks(self) -> None:
+        lapse = None if self._clocks is None else self._clocks.look()
+        if lapse is None:
+            return
+        if lapse.stepped:
+            way = "forward" if lapse.stepped > 0 else "back"
+            words = f"the wall clock was set {way} by {_span(abs(lapse.stepped))}"
+            self._host.note("", Note(Topic.CLOCK, words))
+        if lapse.slept:
+            self._awake(f"the machine slept for {_span(lapse.slept)}", 0.0)
+
+    def _resume(self, words: str, lost: float) -> None:
+        """Go on after this process stood still; `lost` seconds of that are on our clock."""
+        self._awake(words, lost)
+        self._drain()
+
+    def _awake(self, words: str, lost: float) -> None:
+        words = f"{words}; probes begin anew, and failures meanwhile do not count"
+        self._host.note("", Note(Topic.RESUMED, words))
+        for task in self._probes:
+            task.cancel()
+        self._inbox = deque(each for each in self._inbox if not isinstance(each[1], Probed))
+        self._awake_since = self._clock()
+        self._carry_out(fleets.resume(self.fleet, lost, self._awake_since))
 
     async def _apply(self, spec: ServiceSpec, run: RunId, number: int, step: RemedyStep) -> None:
         try:
@@ -321,6 +372,7 @@ class Runtime:
     def _time_passed(self) -> None:
         # A timer may fire a hair early; it still has to make progress (as aioquic does it).
         now = max(self._timer_at, self._clock())
+        late = now - max(self._timer_at, self._awake_since)
         self._timer, self._timer_at = None, float("inf")
         heap = self._deadlines
         due = []
@@ -329,5 +381,14 @@ class Runtime:
             if self._queued.get(name) == at:
                 del self._queued[name]
                 due.append(name)
+        if late > LATE:
+            self._awake(f"the supervisor stood still for about {_span(late)}", late)
+        self._look_at_clocks()
         self._carry_out(fleets.pass_time(self.fleet, due, now))
         self._drain()
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from supervisor.core import remedy
 from supervisor.core.effects import Topic
 from supervisor.core.events import Adopted, Event, Exited, RunId
-from supervisor.core import remedy
 from supervisor.core.plan import fingerprint
 from supervisor.core.restart import Record as Failures
 from supervisor.core.spec import ServiceSpec
@@ -113,7 +113,7 @@ class Succession:
         )
         if record.fingerprint not in (0, fingerprint(started_with)):
             text = "it was started with another configuration; atlasctl reload would replace it"
-            self.journal.append(name, "stale", text, run)
+            self.journal.append(name, Topic.STALE, text, run)
         if not ours:
             loop = asyncio.get_running_loop()
             live.watch = watch_exit(leader, lambda e: self.post(name, Exited(run, e)), loop)
@@ -122,12 +122,12 @@ class Succession:
         try:
             self.output.open(name, spec.logs)
         except OutputError as error:
-            self.journal.append(name, "trouble", str(error), run)
+            self.journal.append(name, Topic.TROUBLE, str(error), run)
         lost = self.machine.sockets.take_from(leader.pid, spec)
         if lost:
             words = ", ".join(lost)
             text = f"socket {words} is held by the service alone: a restart will refuse connections"
-            self.journal.append(name, "trouble", f"{text} for a moment", run)
+            self.journal.append(name, Topic.TROUBLE, f"{text} for a moment", run)
         began = started_monotonic(leader)
         return Adopted(
             run, leader.pid, time.monotonic() if began is None else began, record.started

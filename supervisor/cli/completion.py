@@ -20,7 +20,7 @@ _atlasctl() {
         word=${COMP_WORDS[at]}
         case $word in
             -c|--config) config=(-c "${COMP_WORDS[at+1]}"); (( at++ )) ;;
-            --color|--timeout|-n|--lines|--since) (( at++ )) ;;
+            --color|--timeout|-n|--lines|--since|--keep) (( at++ )) ;;
             -*) ;;
             *) [[ -n $command ]] || command=$word ;;
         esac
@@ -33,7 +33,7 @@ _atlasctl() {
             COMPREPLY=($(compgen -f -- "$current"))
             return ;;
         --color) COMPREPLY=($(compgen -W "auto always never" -- "$current")); return ;;
-        --timeout|-n|--lines|--since) return ;;
+        --timeout|-n|--lines|--since|--keep) return ;;
     esac
     local words=
     case $command in
@@ -59,7 +59,7 @@ _atlasctl() {
         word=$words[at]
         case $word in
             -c|--config) config=(-c "$words[at+1]"); (( at++ )) ;;
-            --color|--timeout|-n|--lines|--since) (( at++ )) ;;
+            --color|--timeout|-n|--lines|--since|--keep) (( at++ )) ;;
             -*) ;;
             *) [[ -n $command ]] || command=$word ;;
         esac
@@ -67,7 +67,7 @@ _atlasctl() {
     case $words[CURRENT-1] in
         -c|--config) _files; return ;;
         --color) compadd auto always never; return ;;
-        --timeout|-n|--lines|--since) return ;;
+        --timeout|-n|--lines|--since|--keep) return ;;
     esac
     case $command in
         '') if [[ $PREFIX == -* ]]; then compadd -- @GLOBAL@

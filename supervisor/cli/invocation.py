@@ -15,6 +15,9 @@ DOWN_TIMEOUT = 60.0
 UPGRADE_TIMEOUT = 90.0
 """Seconds, of which the new code may take many to prove itself before anything is changed."""
 
+ARCHIVES_KEPT = 5
+"""Archives of logs that `clean` leaves, unless told otherwise."""
+
 ModelAction = Literal["fetch", "verify", "list"]
 MODEL_ACTIONS: tuple[ModelAction, ...] = get_args(ModelAction)
 
@@ -47,6 +50,9 @@ class Invocation:
     all_lines: bool = False
     since: float | None = None
     """Unix seconds."""
+    keep: int = ARCHIVES_KEPT
+    dry_run: bool = False
+    strangers: bool = False
     file: str | None = None
     shell: Shell = "bash"
     action: ModelAction = "list"

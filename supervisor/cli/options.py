@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Callable
 
-from supervisor.cli.invocation import MODEL_ACTIONS, SHELLS
+from supervisor.cli.invocation import ARCHIVES_KEPT, MODEL_ACTIONS, SHELLS
 
 Option = Callable[[argparse.ArgumentParser], object]
 """Adds itself to the parser of a command."""
@@ -110,6 +110,34 @@ def all_lines(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", dest="all_lines", action="store_true", help="all there is")
 
 
+def keep(parser: argparse.ArgumentParser) -> None:
+    """Take `--keep`."""
+    parser.add_argument(
+        "--keep",
+        type=_count,
+        default=ARCHIVES_KEPT,
+        metavar="N",
+        help=f"archives that stay, the new one among them (default {ARCHIVES_KEPT})",
+    )
+
+
+def dry_run(parser: argparse.ArgumentParser) -> None:
+    """Take `--dry-run`."""
+    parser.add_argument(
+        "--dry-run", dest="dry_run", action="store_true", help="show what it would do, do nothing"
+    )
+
+
+def strangers(parser: argparse.ArgumentParser) -> None:
+    """Take `--all`, for files that no service writes."""
+    parser.add_argument(
+        "--all",
+        dest="strangers",
+        action="store_true",
+        help="also what no service of the configuration writes, unless it is in use",
+    )
+
+
 def since(parser: argparse.ArgumentParser) -> None:
     """Take `--since`."""
     parser.add_argument(
@@ -169,7 +197,7 @@ def _duration(text: str) -> float:
 
 def _count(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines, like 100")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, like 100")
     return int(text)
 
 

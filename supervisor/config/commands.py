@@ -47,6 +47,7 @@ def _is_command(path: Path) -> bool:
             ("services", _, "command")
             | ("services", _, "probes", _, "exec")
             | ("services", _, "doctor", "command")
+            | ("notify", _, "command")
         ):
             return True
         case _:
@@ -64,6 +65,11 @@ def _replaced(table: Table, path: Path, file: str, problems: list[Problem]) -> T
 def _replace(node: Node, path: Path, file: str, problems: list[Problem]) -> Node:
     if isinstance(node, Table) and len(path) < 5:
         return _replaced(node, path, file, problems)
+    if isinstance(node, Sequence) and path == ("notify",):
+        entries = (
+            _replace(item, (*path, at), file, problems) for at, item in enumerate(node.items)
+        )
+        return Sequence(tuple(entries), node.mark)
     if not (isinstance(node, Scalar) and node.kind is Kind.TEXT and _is_command(path)):
         return node
     mark = node.mark

@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from supervisor.config import codec
 from supervisor.config.commands import split_commands
 from supervisor.config.complaints import complaint
-from supervisor.config.consistency import inconsistencies
+from supervisor.config.consistency import inconsistencies, unknown_services
 from supervisor.config.document import (
     MAX_BYTES,
     Entry,
@@ -80,10 +80,12 @@ def compile_bytes(data: bytes, path: str, environ: Mapping[str, str]) -> FleetSp
     found = merged.entries.get("services")
     names = list(found.value.entries) if found and isinstance(found.value, Table) else []
     findings += inconsistencies(specs, names, _protected_ports(merged))
+    fleet = fleet_spec(read, specs, path, folders)
+    findings += unknown_services(fleet.notify, names)
     problems += [_located(finding, merged, path) for finding in findings]
     if problems:
         raise ConfigError(problems)
-    return fleet_spec(read, specs, path, folders)
+    return fleet
 
 
 def _read(path: str) -> bytes:

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 
 from supervisor.config.translation import Finding
 from supervisor.core.graph import find_cycle
+from supervisor.core.notify import Target
 from supervisor.core.spec import Condition, ServiceSpec
 
 MAX_SUGGESTIONS = 3
@@ -64,6 +65,17 @@ def _dependencies(
                 message = f"{on} never completes, for its restart policy is always"
                 hint = f"set restart: {{policy: on-failure}} for {on}, or wait for ready"
                 yield Finding(path, message, hint)
+
+
+def unknown_services(targets: Sequence[Target], names: Sequence[str]) -> Iterator[Finding]:
+    """Yield what `notify:` says of services that there are not."""
+    for index, target in enumerate(targets):
+        for at, name in enumerate(target.services or ()):
+            if name not in names:
+                near = get_close_matches(name, names, n=1)
+                hint = f"did you mean {near[0]}?" if near else "define it under services:"
+                path = ("notify", index, "services", at)
+                yield Finding(path, f"there is no service {name!r}", hint)
 
 
 def _own_ports(service: ServiceSpec) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ from supervisor.config.fields import (
     rejection,
 )
 from supervisor.config.model_files import Models
+from supervisor.config.notify_model import MetricsFile, Targets
 from supervisor.config.probe_model import DAY, Probes
 from supervisor.config.quantities import SpellingError, parse_endpoint
 from supervisor.config.shapes import (
@@ -367,4 +368,12 @@ class Fleet(Keys):
     models: Models = Field(
         default_factory=dict,
         description="Files that `atlasctl models fetch` brings, by name. No service depends on it.",
+    )
+    notify: Targets = Field(
+        default_factory=list, description="Who is told when a service fails, and of what else."
+    )
+    metrics: MetricsFile | None = Field(
+        default=None,
+        description="A file for Prometheus, written while the supervisor runs: a path, or file and"
+        " every. `atlasctl metrics` prints the same.",
     )

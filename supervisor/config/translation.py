@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from supervisor.config import model, probe_model
 from supervisor.config.document import Path
 from supervisor.config.model_files import model_spec
+from supervisor.config.notify_model import metrics_file, targets
 from supervisor.config.payloads import connectable
 from supervisor.config.quantities import SpellingError, parse_host
 from supervisor.config.root import STATE_DIR, Folders
@@ -49,6 +50,8 @@ def fleet_spec(
         models=tuple(model_spec(name, given, folders) for name, given in read.models.items())
         if read
         else (),
+        notify=targets(read.notify) if read else (),
+        metrics=metrics_file(read.metrics, folders) if read else None,
     )
 
 

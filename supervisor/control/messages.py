@@ -144,3 +144,7 @@ class EventMessage(TypedDict):
     topic: str
     text: str
     run: int | None
+    kind: str
+    """`asked`, `seen` or `decided` (`supervisor.core.causes.Kind`)."""
+    because: list[int]
+    """The entries that a decision rests on, by `seq`."""

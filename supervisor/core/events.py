@@ -69,6 +69,8 @@ class Stop:
     """Make the goal DOWN."""
 
     why: str
+    asked: bool = True
+    """It is somebody's wish; otherwise it follows from a decision of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,14 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """The machine slept, or the daemon could not act for a while: nothing seen meanwhile counts."""
+
+    lost: float
+    """Seconds that passed on the daemon's clock meanwhile; 0 if that clock slept as well."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """The unit's own deadline may have come. Always harmless, however early or often."""
 
@@ -221,5 +231,6 @@ Event = (
     | Exceeded
     | Matched
     | Applied
+    | Resumed
     | TimePassed
 )

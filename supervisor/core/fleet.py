@@ -55,6 +55,14 @@ def pass_time(fleet: Fleet, names: Iterable[str], now: float) -> Turn:
     return work.settle()
 
 
+def resume(fleet: Fleet, lost: float, now: float) -> Turn:
+    """Let every unit know that the machine slept; `lost` seconds of it passed on this clock."""
+    work = Work(fleet, now)
+    for name in fleet.units:
+        work.resume(name, lost)
+    return work.settle()
+
+
 def start(fleet: Fleet, names: Iterable[str], why: str, now: float) -> Turn:
     """Start these services and all that they need, which may have been stopped on purpose."""
     work = Work(fleet, now)

@@ -36,9 +36,7 @@ ANSWER_GRACE = 10.0
 """Seconds beyond its own time-out that a step of a remedy has to be answered."""
 
 
-def choose(
-    unit: Unit, seen: Seen, now: float
-) -> tuple[Unit, tuple[Effect, ...], Remedy | None]:
+def choose(unit: Unit, seen: Seen, now: float) -> tuple[Unit, tuple[Effect, ...], Remedy | None]:
     """Let a rule count as applied, if one is called for and may be; return it."""
     if not unit.spec.remedies or not _can_be_treated(unit):
         return unit, (), None

@@ -16,6 +16,10 @@ from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
 FIRST_STARTUP_PROBE = 0.05
 """Seconds after spawn, at most, until the first startup probe: a fast service is seen fast."""
 
+RESUME_GRACE = 10.0
+"""Seconds after a sleep in which failures do not count: what was swapped out, or has a GPU to wake,
+answers late."""
+
 NOTICES = 5
 NOTICE_WINDOW = 600.0
 """Changes of its notice that a run may have told within so many seconds: a text with a clock in it,
@@ -58,6 +62,8 @@ class Health:
     """The notice as the journal has it."""
     notices_at: tuple[float, ...] = ()
     """When changes of it were told, within the last NOTICE_WINDOW."""
+    lenient_until: float = 0.0
+    """Until when failures do not count, after a sleep."""
 
     def notice(self) -> str | None:
         """Return in what the run works otherwise than asked, or None."""
@@ -132,6 +138,25 @@ def begin(spec: ServiceSpec, run: RunId, now: float) -> Health:
 def resume(spec: ServiceSpec, run: RunId, now: float) -> Health:
     """Return the health of a run that had started long ago and was adopted just now."""
     return _start_watching(spec, run, now, Health(started=True, ready=False))
+
+
+def awake(health: Health, lost: float, now: float) -> Health:
+    """Return the health of a run after a sleep in which `lost` seconds passed on this clock.
+
+    Every probe is asked at once, and no failure from before counts: it may be of the sleep. The
+    shell gives up the probes that were under way.
+    """
+    tallies = tuple(
+        (kind, replace(tally, due=now, asking=False, streak=max(0, tally.streak)))
+        for kind, tally in health.tallies
+    )
+    return replace(
+        health,
+        tallies=tallies,
+        started_by=None if health.started_by is None else health.started_by + lost,
+        healthy_since=None if health.healthy_since is None else health.healthy_since + lost,
+        lenient_until=now + RESUME_GRACE,
+    )
 
 
 def adapt(spec: ServiceSpec, run: RunId, started_at: float, health: Health, now: float) -> Health:
@@ -214,7 +239,7 @@ def judge(
     tally = health.tally(kind)
     if tally is None or not tally.asking:
         return health, ()
-    if result.ok is None:
+    if result.ok is None or (not result.ok and now < health.lenient_until):
         told = replace(health, spoken=result, spoken_kind=kind, spoken_at=now)
         return _put(told, kind, replace(tally, asking=False)), ()
     sign = 1 if result.ok else -1

@@ -18,8 +18,9 @@ from supervisor.core import masking
 from supervisor.core.differences import Differences
 from supervisor.core.spec import Limits, ServiceSpec
 
-_OWN_MARKS = "ATLAS_"
-"""Variables of the daemon's own: the run's number among them differs at every start."""
+_OWN_MARKS = frozenset({"ATLAS_UNIT", "ATLAS_RUN", "ATLAS_FLEET"})
+"""Variables of the daemon's own: the run's number among them differs at every start. Others of that
+beginning are a service's, like ATLAS_TTS_URL."""
 
 NEEDS_RESTART: Final[Mapping[str, bool]] = {
     "command": True,
@@ -176,7 +177,7 @@ def _pairs(old: ServiceSpec, new: ServiceSpec) -> Iterator[tuple[str, object, ob
 def _env_changes(running: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[EnvChange]:
     for name in sorted(running.keys() | wanted.keys()):
         old, new = running.get(name), wanted.get(name)
-        if old != new and not name.startswith(_OWN_MARKS):
+        if old != new and name not in _OWN_MARKS:
             yield EnvChange(name, old, new)
 
 

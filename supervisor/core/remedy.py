@@ -216,7 +216,10 @@ def fits(rule: Remedy, seen: Seen) -> bool:
             return (
                 probe is seen.kind
                 and enough
-                and (says is None or Pattern.parse(says).matches(seen.words.encode("utf-8", "replace")))
+                and (
+                    says is None
+                    or Pattern.parse(says).matches(seen.words.encode("utf-8", "replace"))
+                )
             )
         case _:
             return False

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 from supervisor.core.models import ModelSpec
+from supervisor.core.notify import MetricsFile, Target
 
 JsonScalar = str | int | float | bool | None
 """What a JSON expectation compares with; containers are reached by a path instead."""
@@ -368,6 +369,8 @@ class FleetSpec:
     """How many services may be starting at once (model loads compete for memory and cores)."""
     models: tuple[ModelSpec, ...] = ()
     """What `atlasctl models` fetches. The daemon makes nothing of it."""
+    notify: tuple[Target, ...] = ()
+    metrics: MetricsFile | None = None
 
     def service(self, name: str) -> ServiceSpec | None:
         """Return the service of this name, or None."""

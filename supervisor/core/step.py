@@ -36,6 +36,7 @@ from supervisor.core.events import (
     Probed,
     Respec,
     Restart,
+    Resumed,
     RunId,
     Spawned,
     SpawnFailed,
@@ -99,6 +100,8 @@ def step(unit: Unit, event: Event, now: float) -> Step:
             return _adopted(unit, event, now)
         case Respec(spec=spec):
             return _respec(unit, spec, now)
+        case Resumed(lost=lost):
+            return _resumed(unit, lost, now)
         case TimePassed():
             return _time_passed(unit, now)
         case Spawned() | SpawnFailed() | Exited() | Cleared() | Probed() | Exceeded():
@@ -144,8 +147,8 @@ def _operators_word(unit: Unit, event: Start | Stop | Restart, now: float) -> St
     match event:
         case Start(why=why):
             unit, effects = _start(unit, why, now)
-        case Stop(why=why):
-            unit, effects = _stop(unit, why, now)
+        case Stop(why=why, asked=asked):
+            unit, effects = _stop(unit, f"stop asked: {why}" if asked else why, now)
         case Restart(why=why):
             unit, effects = _restart(unit, why, now)
         case _:
@@ -189,8 +192,7 @@ def _restart(unit: Unit, why: str, now: float) -> Step:
     return _clean(replace(unit, phase=phase, reason=words)), (Note(Topic.ASKED, words),)
 
 
-def _stop(unit: Unit, why: str, now: float) -> Step:
-    words = f"stop asked: {why}"
+def _stop(unit: Unit, words: str, now: float) -> Step:
     if isinstance(unit.phase, Failed) and unit.phase.left is not None:
         # What could not be ended then may be endable now; if not, it stays failed.
         return _clear_again(replace(unit, goal=Goal.DOWN), unit.phase.left, words, now)
@@ -450,6 +452,20 @@ def _treat(unit: Unit, seen: Seen, now: float) -> Step:
         effects, phase = (*effects, *more), unit.phase
     unit, more = healing.treat(unit, rule, why, now)
     return unit, (*effects, *more)
+
+
+def _resumed(unit: Unit, lost: float, now: float) -> Step:
+    match unit.phase:
+        case Running(health=health):
+            phase: Phase = replace(unit.phase, health=probes.awake(health, lost, now))
+        case Stopping(kill_at=kill_at):
+            # What is to end may have slept as well: it gets the time that it was to have.
+            phase = replace(unit.phase, kill_at=kill_at + lost)
+        case Healing(until=until):
+            phase = replace(unit.phase, until=until + lost)
+        case _:
+            return unit, ()
+    return replace(unit, phase=phase), ()
 
 
 def _exceeded(unit: Unit, why: str, now: float) -> Step:

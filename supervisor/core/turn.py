@@ -20,6 +20,7 @@ from supervisor.core.events import (
     Held,
     Respec,
     Restart,
+    Resumed,
     RunId,
     SpawnFailed,
     Start,
@@ -157,6 +158,14 @@ class Work:
         elif _is_due(other.unit, self.now):
             self._deliver_to_overlap(name, other, TimePassed())
 
+    def resume(self, name: str, lost: float) -> None:
+        """Let both units of a service know that the machine slept."""
+        self.units[name] = self._step(name, self.units[name], Resumed(lost))
+        other = self.overlaps.get(name)
+        if other is not None:
+            unit = self._step(name, other.unit, Resumed(lost))
+            self.overlaps[name] = replace(other, unit=unit, until=other.until + lost)
+
     def end(self, name: str, event: Stop | Restart) -> None:
         """Deliver an operator's word that ends the present run, and whatever was to replace it."""
         other = self.overlaps.get(name)
@@ -204,7 +213,8 @@ class Work:
         """Drop a run that lives, fails at nothing, and is not ready all the same."""
         words = f"not within {_time_to_roll(unit.spec):g} s; {unit.reason}"
         self._say_it_failed(name, unit, words)
-        self._put_overlap(name, self._step(name, unit, Stop("it did not become ready")))
+        stop = Stop("it did not become ready", asked=False)
+        self._put_overlap(name, self._step(name, unit, stop))
 
     def _say_it_failed(self, name: str, unit: Unit, why: str) -> None:
         words = f"run {unit.last_run} did not become ready: {why}"
@@ -223,7 +233,7 @@ class Work:
         words = f"run {unit.last_run} is ready and takes over from run {old.run()}"
         self._keep(name, Note(Topic.ROLLED, words, unit.last_run))
         self.units[name] = _heir(unit, old)
-        stop = Stop(f"run {unit.last_run} has taken over")
+        stop = Stop(f"run {unit.last_run} has taken over", asked=False)
         # A remedy's command that runs beside the service is the heir's from now on.
         self._put_overlap(name, self._step(name, replace(old, beside=None), stop))
 

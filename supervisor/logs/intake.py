@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from supervisor.logs.compression import Compressor
 from supervisor.logs.inlet import BUSY, MOST_LARGE_PIPES, Inlet
 from supervisor.logs.logfile import LogFile
+from supervisor.logs.relocation import relocate
 from supervisor.logs.requests import RequestError
 
 if TYPE_CHECKING:
@@ -107,6 +108,17 @@ class Intake:
         inlet.drain()
         del self.inlets[inlet.name]
         self._drop(inlet, keep_log=None)
+
+    def relocate(self, path: str, folder: str) -> None:
+        """Move the log at `path`, attached or not, with all that was rotated of it; OSError."""
+        home, base = os.path.split(path)
+        for inlet in self.inlets.values():
+            # The file counts, not how its folder is spelled: what has a writer must lose it first.
+            if inlet.log.base == base and os.path.samefile(inlet.log.folder, home):
+                inlet.drain()
+                inlet.log.relocate(folder)
+                return
+        relocate(path, folder)
 
     def pump(self, inlet: Inlet) -> None:
         """Give an inlet its turn."""

@@ -22,6 +22,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
+from supervisor.logs.relocation import relocate
 from supervisor.logs.rotation import (
     PACKED,
     UNFINISHED,
@@ -148,6 +149,17 @@ class LogFile:
             self._carry_out(plan_repair(os.listdir(self.folder), self.base, self.policy.keep))
         except OSError as error:
             self._fail(error)
+
+    def relocate(self, folder: str) -> None:
+        """Move all files of this log into `folder` and begin it anew; OSError if one stays here.
+
+        A line of which half has come has its other half in the new file.
+        """
+        self.close()
+        try:
+            relocate(self.path, folder)
+        finally:
+            self._open()
 
     def take(self, source: int, limit: int) -> int:
         """Move at most `limit` bytes out of the FIFO `source`; return how many left it.

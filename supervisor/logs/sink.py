@@ -23,6 +23,8 @@ Replies are `{"ok": true, ...}` or `{"ok": false, "error": "..."}`. `op` is one 
   mark    name text                drain, end a partial line, write a line of our own
   flush   name                     drain; then all that was printed before is in the log
   detach  name                     drain, close, forget
+  relocate  log folder             drain; move the log at this path, attached or not, and all that
+          was rotated of it into the folder, which is of the same file system; begin it anew
   stats                            counts for each name
   store   name, 1..128 descriptors beside it, `count` of them, in place of those of this name
   fetch   [from]                   names, the descriptors in the same order, and how many are
@@ -99,6 +101,7 @@ class Sink:
             "mark": self._mark,
             "flush": self._flush,
             "detach": self._detach,
+            "relocate": self._relocate,
             "stats": self._stats,
             "store": self._put,
             "forget": self._forget,
@@ -222,6 +225,11 @@ class Sink:
 
     def _detach(self, _: Conversation, request: Mapping[str, object]) -> Reply:
         self._intake.detach(self._inlet(request))
+        return {"ok": True}
+
+    def _relocate(self, _: Conversation, request: Mapping[str, object]) -> Reply:
+        log, folder = requests.text(request, "log"), requests.text(request, "folder")
+        self._intake.relocate(log, folder)
         return {"ok": True}
 
     def _stats(self, _: Conversation, request: Mapping[str, object]) -> Reply:

@@ -70,7 +70,8 @@ def marker_of(environment: Mapping[str, str]) -> Marker | None:
 
 def checksum(environment: Mapping[str, str]) -> int:
     """Return a number that differs where environments do, the marks of runs left out. Never 0."""
-    told = sorted(item for item in environment.items() if not item[0].startswith("ATLAS_"))
+    marks = (UNIT_MARK, RUN_MARK, FLEET_MARK)
+    told = sorted(item for item in environment.items() if item[0] not in marks)
     return zlib.crc32(repr(told).encode()) or 1
 
 

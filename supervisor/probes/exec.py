@@ -63,9 +63,10 @@ async def exec_probe(
             async with asyncio.timeout(within):
                 ending = await asyncio.shield(end)
         except TimeoutError:
+            latency = loop.time() - began
             await _kill(launcher, pid, end)
             text = f"{check.command[0]} did not end within {within:g} s{tail.words()}"
-            return ProbeResult(ok=False, detail=text, latency=loop.time() - began)
+            return ProbeResult(ok=False, detail=text, latency=latency)
         except asyncio.CancelledError:
             launcher.kill_group(pid)
             raise

@@ -86,7 +86,7 @@ def test_since_takes_local_and_absolute_times() -> None:
         (("status", "--wach"), "did you mean --watch?"),
         (("up", "--timeout", "120"), "120 has no unit; write 120s"),
         (("up", "--timeout", "-5s"), "--timeout"),
-        (("logs", "-n", "many"), "'many' is not a number of lines"),
+        (("logs", "-n", "many"), "'many' is not a number, like 100"),
         (("logs", "--since", "2026-13-45"), "is not a time like"),
         (("logs", "--since", "yesterday"), "is not a duration"),
         (("why",), "SERVICE"),

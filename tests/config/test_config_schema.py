@@ -111,8 +111,13 @@ S = "version: 1\nservices:\n  a: "
         S + "{command: [x], ports: [1], probes: {readiness: {http: {notice: a.b c.0}}}}",
         S + "{command: [x], doctor: {command: look around}}",
         S + '{command: [x], doctor: {command: [look, "${X:-y}"], timeout: 5m}}',
+        "version: 1\nnotify: [{desktop: true}, {command: say hello, when: crashed}]\nservices: {}",
+        "version: 1\nnotify: [{webhook: http://h/x, when: [failed, hung]}]\nservices: {}",
+        S + '{command: [x]}\nnotify: [{name: a, services: a, webhook: {url: "${U:-http://h}"}}]',
+        "version: 1\nmetrics: a.prom\nservices: {}",
+        "version: 1\nmetrics: {file: a.prom, every: 5s}\nservices: {}",
     ],
-    ids=range(27),
+    ids=range(32),
 )
 def test_both_accept(text: str) -> None:
     VALIDATOR.validate(yaml.safe_load(text))
@@ -186,8 +191,14 @@ def test_both_accept(text: str) -> None:
         S + "{command: [x], doctor: [look]}",
         S + "{command: [x], doctor: {timeout: 5s}}",
         S + "{command: [x], doctor: {command: [look], timeout: 5}}",
+        "version: 1\nnotify: {desktop: true}\nservices: {}",
+        "version: 1\nnotify: [{desktop: true, when: exploded}]\nservices: {}",
+        "version: 1\nnotify: [{desktop: true, when: []}]\nservices: {}",
+        "version: 1\nnotify: [{webhook: ftp://h/x}]\nservices: {}",
+        "version: 1\nnotify: [{webhook: {format: json}}]\nservices: {}",
+        "version: 1\nmetrics: {every: 5s}\nservices: {}",
     ],
-    ids=range(64),
+    ids=range(70),
 )
 def test_both_refuse(text: str) -> None:
     assert (_accepted_by_schema(text), _accepted_by_validator(text)) == (False, False)

@@ -8,9 +8,10 @@ import pytest
 
 from supervisor.config import ConfigError
 from supervisor.config.compile import compile_bytes, compile_file
-from supervisor.core import spec
+from supervisor.core import notify, spec
 
 REPOSITORY = Path(__file__).parents[2]
+FAILED, RECOVERED = notify.Transition.FAILED, notify.Transition.RECOVERED
 
 
 def _service(yaml: str, **environ: str) -> spec.ServiceSpec:
@@ -323,3 +324,41 @@ services:
   b: {command: [x], enabled: false, depends_on: [a]}
 """
     assert compile_bytes(text, "/f.yaml", {}).services[1].depends_on == (spec.Dependency("a"),)
+
+
+def _notify(yaml: str, **environ: str) -> tuple[notify.Target, ...]:
+    text = f"version: 1\nservices: {{a: {{command: [x]}}}}\nnotify: {yaml}\n"
+    return compile_bytes(text.encode(), "/nowhere/services.yaml", environ).notify
+
+
+def test_who_is_told_of_what() -> None:
+    assert _notify("[{desktop: true}]") == (
+        notify.Target("desktop", notify.Desktop(), (FAILED, RECOVERED), None),
+    )
+    assert _notify('[{webhook: "${U}", when: hung, services: a}]', U="https://h/x?y=z") == (
+        notify.Target(
+            "webhook", notify.Webhook("https://h/x?y=z"), (notify.Transition.HUNG,), ("a",)
+        ),
+    )
+    phone, say = _notify(
+        "[{name: phone, when: [failed, failed], services: [a, a], webhook: {url: http://h, "
+        'headers: {X: "${T}"}, timeout: 3s, format: slack}}, {command: say "it failed"}]',
+        T="secret",
+    )
+    webhook = notify.Webhook("http://h", {"X": "secret"}, 3.0, "slack")
+    assert phone == notify.Target("phone", webhook, (FAILED,), ("a",))
+    assert say == notify.Target("command", notify.Hook(("say", "it failed"), 10.0))
+
+
+def test_targets_without_a_name_get_one_that_is_free() -> None:
+    named = _notify("[{desktop: true}, {name: desktop-2, desktop: true}, {desktop: true}]")
+    assert [target.name for target in named] == ["desktop", "desktop-2", "desktop-3"]
+
+
+def test_a_file_for_prometheus() -> None:
+    for yaml, expected in (
+        ("m/a.prom", notify.MetricsFile("/nowhere/m/a.prom", 15.0)),
+        ("{file: /x.prom, every: 1m}", notify.MetricsFile("/x.prom", 60.0)),
+    ):
+        text = f"version: 1\nservices: {{}}\nmetrics: {yaml}\n"
+        assert compile_bytes(text.encode(), "/nowhere/services.yaml", {}).metrics == expected

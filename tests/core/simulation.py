@@ -235,6 +235,13 @@ class World:
         place.not_before = 0.0
         self.deliver(name, Adopted(run, 1000 + run, self.now - 100.0))
 
+    def sleeps(self, lost: float) -> None:
+        """Sleep, `lost` seconds of it on the clock that all is decided by."""
+        self.now += lost
+        for place in self.places.values():
+            place.probes.clear()  # the shell gives them up
+        self._carry_out(fleets.resume(self.fleet, lost, self.now))
+
     def next_deadline(self) -> float | None:
         times = [self.fleet.deadline(name) for name in self.fleet.units]
         return min((at for at in times if at is not None), default=None)

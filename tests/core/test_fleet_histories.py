@@ -38,12 +38,12 @@ from tests.core.specimens import NO, PROBER_ERROR, YES, fleet_spec, probe, servi
 
 Verb = Literal[
     "start", "stop", "restart", "roll", "reload", "spawn", "die", "obey", "report", "answer",
-    "clear", "wait", "adopt", "stale", "fair",
+    "clear", "wait", "sleep", "adopt", "stale", "fair",
 ]  # fmt: skip
 
 VERBS: tuple[Verb, ...] = (
     "start", "stop", "restart", "roll", "reload", "spawn", "die", "obey", "report", "answer",
-    "clear", "wait", "adopt", "stale", "fair",
+    "clear", "wait", "sleep", "adopt", "stale", "fair",
 )  # fmt: skip
 
 
@@ -212,6 +212,8 @@ def play(world: World, move: Move) -> None:
                 world.waits(world.now + pick / 100)
             else:
                 world.waits_for_deadline()
+        case "sleep":
+            world.sleeps(lost=pick / 10 if pick % 2 else 0.0)
         case "adopt":
             # A daemon adopts when it starts, and never what it has forgotten.
             name = _choose(

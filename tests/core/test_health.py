@@ -13,6 +13,7 @@ from supervisor.core.health import (
     FIRST_STARTUP_PROBE,
     NOTICE_WINDOW,
     NOTICES,
+    RESUME_GRACE,
     BecameReady,
     BecameUnready,
     Dead,
@@ -369,3 +370,52 @@ def test_liveness_agrees_with_a_count_by_hand(results: list[ProbeResult], failur
             in_a_row = 0 if result.ok else in_a_row + 1
         dead = any(isinstance(verdict, Dead) for verdict in verdicts)
         assert dead == (result.ok is False and in_a_row >= failures)
+
+
+def test_after_a_sleep_all_is_asked_at_once_and_nothing_from_before_counts() -> None:
+    spec = service(readiness=probe(failures=3), liveness=probe(failures=3))
+    health, _ = _answers(spec, probes.begin(spec, RUN, 99.0), READINESS, YES)
+    health, _ = _answers(spec, health, LIVENESS, NO, NO, at=200.0)
+    health, _ = probes.ask(spec, health, 300.0)
+    health = probes.awake(health, 60.0, 301.0)
+    assert probes.deadline(health) == 301.0
+    # What was under way when it slept is of another time, whatever it says.
+    for kind in (READINESS, LIVENESS):
+        assert probes.judge(spec, RUN, health, kind, NO, 301.0) == (health, ())
+    health, asked = probes.ask(spec, health, 301.0)
+    assert asked == (READINESS, LIVENESS)
+    assert health.ready
+
+
+@pytest.mark.parametrize(
+    ("after", "dead"), [(RESUME_GRACE - 0.1, False), (RESUME_GRACE, True), (60.0, True)]
+)
+def test_failures_right_after_a_sleep_do_not_count(after: float, dead: bool) -> None:
+    spec = service(liveness=probe(failures=1))
+    health = probes.awake(probes.begin(spec, RUN, 100.0), 0.0, 1000.0)
+    health, asked = probes.ask(spec, health, 1000.0)
+    assert asked == (LIVENESS,)
+    health, verdicts = probes.judge(spec, RUN, health, LIVENESS, NO, 1000.0 + after)
+    assert [type(verdict) for verdict in verdicts] == ([Dead] if dead else [])
+    assert health.spoken == NO, "people are told all the same"
+
+
+def test_a_success_right_after_a_sleep_counts() -> None:
+    spec = service(readiness=probe())
+    health = probes.awake(probes.begin(spec, RUN, 100.0), 0.0, 1000.0)
+    health, verdicts = _answers(spec, health, READINESS, YES, at=1000.0)
+    assert verdicts == [BecameReady("200 OK")]
+
+
+def test_what_was_slept_through_is_not_taken_from_the_time_to_start() -> None:
+    spec = service(startup=probe(budget=30.0))
+    health = probes.awake(probes.begin(spec, RUN, 100.0), 60.0, 170.0)
+    assert probes.overdue(spec, health, 189.9) is None
+    assert probes.overdue(spec, health, 190.0) is not None
+
+
+def test_to_have_slept_proves_no_health() -> None:
+    spec = service(readiness=probe())
+    health, _ = _answers(spec, probes.begin(spec, RUN, 99.0), READINESS, YES)
+    assert health.healthy_since == 100.0
+    assert probes.awake(health, 60.0, 165.0).healthy_since == 160.0

@@ -175,6 +175,11 @@ def test_the_marks_of_a_run_are_no_difference() -> None:
     assert changed(BASE, wanted={**ENV, **marks}) == Change("tts", ChangeKind.NONE)
 
 
+def test_a_variable_of_a_service_that_begins_as_the_marks_do_is_one() -> None:
+    change = changed(BASE, wanted={**ENV, "ATLAS_TTS_URL": "http://localhost:3001"})
+    assert change.env == (EnvChange("ATLAS_TTS_URL", None, "http://localhost:3001"),)
+
+
 def test_a_variable_of_the_spec_is_told_once() -> None:
     change = changed(replace(BASE, env={"A": "2"}), wanted={**ENV, "A": "2"})
     assert change.why == ("env.A: 1 → 2",)

@@ -23,6 +23,7 @@ from supervisor.core.events import (
     Probed,
     Respec,
     Restart,
+    Resumed,
     Spawned,
     SpawnFailed,
     Start,
@@ -103,6 +104,7 @@ HAPPENINGS: dict[str, Event] = {
     "time": TimePassed(),
     "respec": Respec(replace(SPEC, description="described anew")),
     "exceeded": Exceeded(RUN, "uses too much"),
+    "resumed": Resumed(60.0),
 }
 
 OF_AN_OLDER_RUN: tuple[Event, ...] = (
@@ -134,6 +136,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Stopped DOWN
         exceeded     =
+        resumed      =
     """,
     "blocked": """
         start        =
@@ -153,6 +156,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Blocked UP
         exceeded     =
+        resumed      =
     """,
     "spawning": """
         start        =
@@ -172,6 +176,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Spawning UP
         exceeded     =
+        resumed      =
     """,
     "spawning, stop asked": """
         start        Spawning UP asked
@@ -191,6 +196,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Spawning DOWN
         exceeded     =
+        resumed      =
     """,
     "running": """
         start        =
@@ -210,6 +216,7 @@ TABLE: dict[str, str] = {
         time         Running UP Ask Ask
         respec       Running UP
         exceeded     Stopping UP stopping Signal
+        resumed      Running UP
     """,
     "running, probes in flight": """
         start        =
@@ -229,6 +236,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Running UP
         exceeded     Stopping UP stopping Signal
+        resumed      Running UP
     """,
     "stopping": """
         start        Stopping UP asked
@@ -248,6 +256,7 @@ TABLE: dict[str, str] = {
         time         Stopping DOWN killed Kill
         respec       Stopping DOWN
         exceeded     =
+        resumed      Stopping DOWN
     """,
     "stopping to restart": """
         start        =
@@ -267,6 +276,7 @@ TABLE: dict[str, str] = {
         time         Stopping UP killed Kill
         respec       Stopping UP
         exceeded     =
+        resumed      Stopping UP
     """,
     "stopping as dead": """
         start        =
@@ -286,6 +296,7 @@ TABLE: dict[str, str] = {
         time         Stopping UP killed Kill
         respec       Stopping UP
         exceeded     =
+        resumed      Stopping UP
     """,
     "killed": """
         start        Stopping UP asked
@@ -305,6 +316,7 @@ TABLE: dict[str, str] = {
         time         Stopping DOWN killed Kill
         respec       Stopping DOWN
         exceeded     =
+        resumed      Stopping DOWN
     """,
     "clearing": """
         start        Clearing UP asked
@@ -324,6 +336,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Clearing DOWN
         exceeded     =
+        resumed      =
     """,
     "clearing to restart": """
         start        =
@@ -343,6 +356,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Clearing UP
         exceeded     =
+        resumed      =
     """,
     "clearing a crash": """
         start        =
@@ -362,6 +376,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Clearing UP
         exceeded     =
+        resumed      =
     """,
     "clearing the dead": """
         start        =
@@ -381,6 +396,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Clearing UP
         exceeded     =
+        resumed      =
     """,
     "waiting": """
         start        Blocked UP asked
@@ -400,6 +416,7 @@ TABLE: dict[str, str] = {
         time         Blocked UP
         respec       Waiting UP
         exceeded     =
+        resumed      =
     """,
     "failed": """
         start        Blocked UP asked
@@ -419,6 +436,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Failed UP
         exceeded     =
+        resumed      =
     """,
     "failed to stop": """
         start        Clearing UP asked Clear
@@ -438,6 +456,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Failed DOWN
         exceeded     =
+        resumed      =
     """,
     "completed": """
         start        Blocked UP asked
@@ -457,6 +476,7 @@ TABLE: dict[str, str] = {
         time         =
         respec       Completed UP
         exceeded     =
+        resumed      =
     """,
 }
 

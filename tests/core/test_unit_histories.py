@@ -20,6 +20,7 @@ from supervisor.core.events import (
     ProbeResult,
     Respec,
     Restart,
+    Resumed,
     RunId,
     Spawned,
     SpawnFailed,
@@ -95,6 +96,16 @@ def test_a_stop_goes_from_term_to_kill_and_kills_again() -> None:
     unit, _ = step(unit, Cleared(ONE), 19.0)
     assert unit.phase == Stopped()
     assert unit.reason == "stop asked: x"
+
+
+def test_what_is_to_end_gets_its_time_in_full_after_a_sleep() -> None:
+    unit, _ = step(_running(service()), Stop("x"), 10.0)
+    assert unit.deadline() == 20.0
+    unit, effects = step(unit, Resumed(60.0), 75.0)
+    assert effects == ()
+    assert unit.deadline() == 80.0
+    unit, effects = step(unit, TimePassed(), 80.0)
+    assert deeds(effects) == [Kill(ONE)]
 
 
 def test_orphans_get_what_is_left_of_the_time_to_stop() -> None:

@@ -86,6 +86,14 @@ class System:
         """Return the number of the latest journal entry."""
         return int(self.status()["daemon"]["journal_seq"])
 
+    def events(self, after: int) -> list[dict[str, Any]]:
+        """Return what the daemon remembers of the journal after an entry."""
+        found = []
+        for event in self.client().stream("/v1/events", after=str(after)):
+            assert isinstance(event, dict)
+            found.append(event)
+        return found
+
     def event(
         self, topic: str, service: str, *, after: int = 0, within: float = DEADLINE
     ) -> dict[str, Any]:

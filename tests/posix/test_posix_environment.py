@@ -12,6 +12,7 @@ from supervisor.core.spec import ServiceSpec
 from supervisor.posix.environment import (
     DEFAULT_PATH,
     Marker,
+    checksum,
     fleet_mark,
     marker_of,
     service_environment,
@@ -93,3 +94,9 @@ def test_mark_of_a_fleet_is_that_of_its_directory(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "a")
     assert fleet_mark(str(tmp_path / "link")) == fleet_mark(os.path.join(tmp_path, "a"))
     assert fleet_mark(str(tmp_path / "a")) != fleet_mark(str(tmp_path / "b"))
+
+
+def test_the_checksum_is_of_all_but_the_marks() -> None:
+    one = checksum({"A": "1", "ATLAS_TTS_URL": "http://localhost:3001", **MARKS})
+    assert one == checksum({"A": "1", "ATLAS_TTS_URL": "http://localhost:3001"})
+    assert one != checksum({"A": "1", "ATLAS_TTS_URL": "http://localhost:3002"})

@@ -21,10 +21,12 @@ from supervisor.core.spec import (
 )
 from supervisor.core.unit import Unit
 from supervisor.posix.spawn import SpawnError
-from supervisor.runtime import Runtime
+from supervisor.runtime import LATE, Runtime
+from tests.runtime.test_clocks import Hands
 
 AT_ONCE = RestartSpec(backoff=Backoff(first=0, jitter=0), give_up=None)
 READINESS = ProbeSpec(TcpCheck("127.0.0.1", 1), every=0.001, timeout=1)
+LIVENESS = ProbeSpec(TcpCheck("127.0.0.1", 1), every=0.001, timeout=1, failures=1)
 
 
 @dataclass
@@ -43,6 +45,11 @@ class PretendHost:
     steps: list[RemedyStep] = field(default_factory=list)
     step_hangs: bool = False
     cancelled: list[RemedyStep] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    unanswered: list[asyncio.Future[ProbeResult]] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    silent: bool = False
+    """Probes stay unanswered until the test answers them."""
     probes: int = 0
     depth: int = 0
 
@@ -72,6 +79,10 @@ class PretendHost:
 
     async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
         self.probes += 1
+        if self.silent:
+            self.unanswered.append(asyncio.get_running_loop().create_future())
+            self.asked.set()
+            return await self.unanswered[-1]
         return self.answers.get(spec.name, ProbeResult(True, "answered"))
 
     async def apply(self, spec: ServiceSpec, run: RunId, step: RemedyStep) -> tuple[bool, str]:
@@ -92,6 +103,8 @@ class PretendHost:
 
     def note(self, name: str, note: Note) -> None:
         self.notes.append((name, note.topic))
+        if not name:
+            self.words.append(note.text)
 
 
 def runtime_of(host: PretendHost, *services: ServiceSpec) -> Runtime:
@@ -266,4 +279,101 @@ async def test_a_service_that_left_the_configuration_is_forgotten_when_it_has_en
     assert host.gone == ["a"]
     assert list(runtime.fleet.units) == ["b"]
     runtime.post("a", Exited(RunId(1), ExitSignal(15)))
+    runtime.close()
+
+
+async def until_asked(host: PretendHost, times: int) -> None:
+    async with asyncio.timeout(10):
+        while len(host.unanswered) < times:
+            host.asked.clear()
+            await host.asked.wait()
+
+
+def sleeper(host: PretendHost, hands: Hands, *services: ServiceSpec) -> Runtime:
+    """Return a runtime on a machine that can sleep; its deadlines are in real time."""
+    spec = FleetSpec("/s.yaml", "/", "/state", "/logs", services)
+    return Runtime(spec, host, asyncio.get_running_loop().time, clocks=hands.clocks())
+
+
+async def test_probes_under_way_when_the_machine_slept_count_for_nothing() -> None:
+    host, hands = PretendHost(silent=True), Hands()
+    runtime = sleeper(host, hands, service("a", liveness=LIVENESS))
+    runtime.start(["a"], "test")
+    await until_asked(host, 1)
+    hands.sleeps(3600.0)
+    # The connection was cut while the machine slept; nobody has looked at the clocks yet.
+    host.unanswered[0].set_result(ProbeResult(False, "connection reset"))
+    await until_asked(host, 2)
+    assert host.signals == []
+    assert host.words == [
+        "the machine slept for 60 min; probes begin anew, and failures meanwhile do not count"
+    ]
+    host.silent = False
+    host.unanswered[1].set_result(ProbeResult(True, "answered"))
+    await until(runtime, "a", "running")
+    assert host.notes.count(("", Topic.RESUMED)) == 1
+    runtime.close()
+
+
+async def test_a_probe_that_ends_far_too_late_shows_that_we_stood_still() -> None:
+    host = PretendHost(silent=True)
+    runtime = runtime_of(host, service("a", liveness=LIVENESS))
+    runtime.start(["a"], "test")
+    await until_asked(host, 1)
+    host.unanswered[0].set_result(ProbeResult(False, "no reply within 1 s", latency=61.0))
+    await until_asked(host, 2)
+    assert host.signals == []
+    assert host.words[0].startswith("the supervisor stood still for about 60 s")
+    runtime.close()
+
+
+async def test_a_probe_that_ends_in_time_counts() -> None:
+    host = PretendHost(silent=True)
+    runtime = runtime_of(host, service("a", liveness=LIVENESS))
+    runtime.start(["a"], "test")
+    await until_asked(host, 1)
+    late = LIVENESS.timeout + LATE
+    host.unanswered[0].set_result(ProbeResult(False, "no reply within 1 s", latency=late))
+    async with asyncio.timeout(10):
+        while not host.signals:
+            await runtime.changed()
+    assert host.signals == [("a", 15)]
+    runtime.close()
+
+
+async def test_a_timer_that_comes_far_too_late_shows_that_we_stood_still() -> None:
+    host = PretendHost()
+    ahead = [0.0]
+    loop = asyncio.get_running_loop()
+    slow = ProbeSpec(TcpCheck("127.0.0.1", 1), every=0.05, timeout=1, failures=1, budget=0.01)
+    spec = FleetSpec("/s.yaml", "/", "/state", "/logs", (service("a", startup=slow),))
+    host.answers["a"] = ProbeResult(False, "loading")
+    runtime = Runtime(spec, host, lambda: loop.time() + ahead[0])
+    runtime.start(["a"], "test")
+    # Between two turns of the loop a minute passes: the budget to start is over long ago.
+    ahead[0] = 60.0
+    async with asyncio.timeout(10):
+        while not host.words:
+            await runtime.changed()
+    assert host.words[0].startswith("the supervisor stood still for about 60 s")
+    assert host.words[1:] == [], "one stand-still is told once"
+    # It is counted from then on, not forgiven for ever.
+    async with asyncio.timeout(10):
+        while not host.signals:
+            await runtime.changed()
+    runtime.close()
+
+
+async def test_a_time_that_was_set_is_told_and_changes_nothing() -> None:
+    host, hands = PretendHost(), Hands()
+    runtime = sleeper(host, hands, service("a", readiness=READINESS))
+    runtime.start(["a"], "test")
+    await until(runtime, "a", "healthy")
+    hands.is_set(-86_400.0)
+    async with asyncio.timeout(10):
+        while not host.words:
+            await runtime.changed()
+    assert host.words == ["the wall clock was set back by 24.0 h"]
+    assert runtime.fleet.units["a"].state() == "healthy"
+    assert ("", Topic.RESUMED) not in host.notes
     runtime.close()
