@@ -14,7 +14,8 @@ from supervisor.control.server import Reply, Request, Routes, Stream, problem
 from supervisor.core import graph
 from supervisor.core.effects import Topic
 from supervisor.core.plan import Change, ChangeKind, fingerprint, masked, plan
-from supervisor.core.spec import FleetSpec
+from supervisor.core.remedy import amended, kept
+from supervisor.core.spec import FleetSpec, ServiceSpec
 from supervisor.core.turn import can_overlap
 from supervisor.core.unit import Running
 from supervisor.journal import Entry, Journal
@@ -297,8 +298,13 @@ class Api:
     def _plan(self, spec: FleetSpec) -> tuple[Change, ...]:
         units = self._runtime.fleet.units
         leaving = self._runtime.fleet.leaving
-        old = {name: unit.spec for name, unit in units.items() if name not in leaving}
-        new = {one.name: one for one in spec.services}
+        # As the runs were started, and as they would be: a remedy is no change of configuration.
+        old = {
+            name: amended(unit.spec, unit.chart.of_run)
+            for name, unit in units.items()
+            if name not in leaving
+        }
+        new = {one.name: self._as_amended(one) for one in spec.services}
         running: dict[str, dict[str, str]] = {}
         wanted: dict[str, dict[str, str]] = {}
         for name, unit in units.items():
@@ -312,6 +318,13 @@ class Api:
             running[name] = self._machine.running_environment(live, wanted[name])
         return tuple(map(self._as_it_runs, plan(old, new, running, wanted)))
 
+    def _as_amended(self, spec: ServiceSpec) -> ServiceSpec:
+        """Return a new spec of a service with what remedies have set, if that would stay."""
+        unit = self._runtime.fleet.units.get(spec.name)
+        if unit is None:
+            return spec
+        return amended(spec, kept(unit.chart, unit.spec, spec).of_run)
+
     def _as_it_runs(self, change: Change) -> Change:
         """Return the change as it is for a run that an earlier configuration has started."""
         name = change.service
@@ -323,7 +336,8 @@ class Api:
             unit = overlap.unit
         # What is on its way out is being replaced already.
         live = self._machine.runs.get(name, unit.run() if isinstance(unit.phase, Running) else None)
-        if live is None or live.fingerprint in (0, fingerprint(unit.spec)):
+        started_with = amended(unit.spec, unit.chart.of_run)
+        if live is None or live.fingerprint in (0, fingerprint(started_with)):
             return change
         why = "its run was started with an earlier configuration"
         return replace(change, kind=ChangeKind.RESTART, why=(*change.why, why))

@@ -81,7 +81,7 @@ async def _look(
                 return True, f"port {port} is free"
             return False, f"it is taken by {owner_of(port) or 'a socket that is going away'}"
         case FileExists(path=path):
-            there = os.path.exists(path)
+            there = os.path.exists(path)  # noqa: ASYNC240 - one system call a second
             return there, f"{path} {'is there' if there else 'is not there'}"
         case Succeeds(command=command):
             return await _run(command, left, ground)

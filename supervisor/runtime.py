@@ -62,9 +62,9 @@ class Host(Protocol):
     """
 
     def spawn(self, unit: Unit, run: RunId, *, beside: bool) -> int:
-        """Start the command of a unit, as amended by remedies, and return the pid.
+        """Start the command of a unit, as amended by remedies; return the pid, raise `SpawnError`.
 
-        Raises `SpawnError`. `beside`: another run of the service lives, and stays until this one is ready.
+        `beside`: another run of the service lives, and stays until this one is ready.
         """
 
     def signal(self, name: str, run: RunId, signal: int) -> None:

@@ -210,17 +210,10 @@ def fits(rule: Remedy, seen: Seen) -> bool:
             return number in signals
         case ProbeTrigger(probe=probe, failed=failed, says=says), Failing():
             # A run that goes on fails again and again: that is not a new reason each time.
-            enough = seen.times >= failed
-            if not rule.ends_the_run:
-                enough = seen.times % failed == 0
-            return (
-                probe is seen.kind
-                and enough
-                and (
-                    says is None
-                    or Pattern.parse(says).matches(seen.words.encode("utf-8", "replace"))
-                )
-            )
+            often = seen.times >= failed if rule.ends_the_run else seen.times % failed == 0
+            if probe is not seen.kind or not often:
+                return False
+            return says is None or Pattern.parse(says).matches(seen.words.encode(errors="replace"))
         case _:
             return False
 

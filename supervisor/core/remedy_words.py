@@ -105,6 +105,12 @@ def deeds(rule: Remedy) -> str:
     return ", ".join(done)
 
 
+def rule(rule: Remedy) -> str:
+    """Return a whole rule on one line."""
+    only = "; only told, not done" if rule.dry_run else ""
+    return f"if {trigger(rule)}: {deeds(rule)}, {limit(rule)} at most{only}"
+
+
 def settings(rule: Remedy) -> str:
     """Return the variables and arguments that a rule sets, secrets masked."""
     told = []
