@@ -23,6 +23,7 @@ from supervisor.logs.channel import MOST_DESCRIPTORS, Reply
 from supervisor.logs.transfer import waiting_bytes
 from supervisor.posix.descriptors import is_listening
 from supervisor.sinks import PATIENCE, SinkLink, SinkReplaceError
+from supervisor.watches import NOTHING_OF_RUNS, Match, Watches
 
 STATS_TIMEOUT = 0.02
 STORES_AT_ONCE = 50
@@ -59,7 +60,9 @@ class Output:
         logs_dir: str,
         complain: Callable[[str], None],
         environ: Mapping[str, str],
+        matched: Callable[[str, Match], None] = lambda *_: None,
     ) -> None:
+        """`matched` is told of lines that match what is watched for, with the service's name."""
         self._state_dir = state_dir
         self._logs_dir = logs_dir
         self._complain = complain
@@ -70,6 +73,7 @@ class Output:
         self._released: set[str] = set()
         """Names that a sink may still hold, since none was there to be told."""
         self._lost: dict[str, int] = {}
+        self._watches = Watches(matched)
         self._children = Launcher()
         self._sink = SinkLink(state_dir, environ, self._children, self._tell, complain)
         self._holder = Holder(
@@ -150,7 +154,7 @@ class Output:
             fd = _open_fifo(fifo) if parting is None else parting.fd
             outlet = Outlet(fifo, self._log(name), policy, fd)
             self._outlets[name] = outlet
-            self._sink.send("attach", _attachment(name, outlet))
+            self._attach(name, outlet)
             self._holder.renew()
         else:
             self.keep_to(name, policy)
@@ -161,7 +165,20 @@ class Output:
         outlet = self._outlets.get(name)
         if outlet is not None and outlet.policy != policy:
             self._outlets[name] = outlet = replace(outlet, policy=policy)
-            self._sink.send("attach", _attachment(name, outlet))
+            self._attach(name, outlet)
+
+    def watch(self, name: str, patterns: tuple[str, ...]) -> None:
+        """Look for these patterns (`core.pattern`) in what the service prints from now on.
+
+        They take the place of those before; to be called before or after `open`; `forget` ends it.
+        Matches come to `matched` soon after the line, and before a later `flush` returns unless the
+        sink is a new one. What matched while there was no daemon is told to the next.
+        """
+        if self._watches.set(name, patterns):
+            if patterns:
+                self._sink.subscribe(self._watches.told)
+            if name in self._outlets:
+                self._attach(name, self._outlets[name])
 
     def forget(self, name: str) -> None:
         """Let go of a service that will not write any more; its log stays, with all it wrote."""
@@ -169,6 +186,7 @@ class Output:
         if outlet is not None:
             self._parting[name] = outlet
             self._part(name, outlet)
+        self._watches.forget(name)
 
     def _part(self, name: str, outlet: Outlet) -> None:
         """Have the FIFO emptied, and remove it once that is done: the sink opens it by its name.
@@ -189,9 +207,16 @@ class Output:
             os.unlink(outlet.fifo)
         self._holder.renew()
 
-    def mark(self, name: str, text: str) -> None:
-        """Write a line of our own between the lines of the service."""
-        self._sink.send("mark", {"name": name, "text": text})
+    def mark(self, name: str, text: str, run: int | None = None) -> None:
+        """Write a line of our own between the lines of the service.
+
+        What is printed after it is of `run`; with None, of the same as before.
+        """
+        fields = {"name": name, "text": text}
+        if run is None:
+            self._sink.send("mark", fields)
+        else:
+            self._watches.begin(name, run, self._sink.send("mark", {**fields, "run": run}))
 
     async def flush(self, name: str) -> bool:
         """Return when all that the service has written so far is in its log file.
@@ -270,7 +295,8 @@ class Output:
         """Tell a sink that is new to this daemon all that it must know."""
         # All at once, before anybody else can ask something about a service it does not know.
         for name, outlet in self._outlets.items():
-            self._sink.send("attach", _attachment(name, outlet))
+            for run in self._watches.runs(name):
+                self._watches.tell(name, self._attach(name, outlet, run))
         for name, outlet in self._parting.items():
             self._sink.send("attach", _attachment(name, outlet))
             self._part(name, outlet)
@@ -284,6 +310,12 @@ class Output:
                 await self._sink.request("stats", within=PATIENCE)
         if self._holder.is_succeeding:
             self._holder.renew()
+
+    def _attach(
+        self, name: str, outlet: Outlet, run: Mapping[str, object] = NOTHING_OF_RUNS
+    ) -> asyncio.Task[Reply | None] | None:
+        fields = _attachment(name, outlet) | self._watches.patterns(name)
+        return self._sink.send("attach", {**fields, **run})
 
     def _fifos(self) -> Iterator[tuple[str, int]]:
         for outlet in (*self._outlets.values(), *self._parting.values()):

@@ -68,6 +68,8 @@ class SinkLink:
         self._replacing = asyncio.Lock()
         self._last_complaint = ("", 0.0)
         self._unanswered: set[asyncio.Task[Reply | None]] = set()
+        self._told: Callable[[object], None] | None = None
+        self._subscription: asyncio.Task[None] | None = None
         self.pid: int | None = None
         self.version: str | None = None
         """Of the code that the sink runs."""
@@ -77,6 +79,8 @@ class SinkLink:
         with contextlib.suppress(*TROUBLE):  # the keeper tries again at once, and says why not
             await self._join_or_start()
         self._keeper = asyncio.create_task(self._keep())
+        if self._told is not None:
+            self.subscribe(self._told)
 
     def send(
         self, op: str, fields: Mapping[str, object], fds: Sequence[int] = ()
@@ -101,6 +105,12 @@ class SinkLink:
         """Ask and return the answer; None, and a complaint, where there is none or it is a no."""
         answer = self._ask(op, fields or {}, ())
         return None if answer is None else await self._answered(op, answer, within)
+
+    def subscribe(self, told: Callable[[object], None]) -> None:
+        """Have this and every later sink say which lines match, on a connection of its own."""
+        self._told = told
+        if self._keeper is not None and self._subscription is None:
+            self._subscription = asyncio.create_task(self._subscribe(told))
 
     async def stats(self, within: float) -> Mapping[str, object] | None:
         """Return the sink's counts; None if it does not answer so soon, which is no trouble."""
@@ -129,10 +139,11 @@ class SinkLink:
 
     async def close(self, *, end: bool) -> bool:
         """Let go of the sink; with `end` it writes what there is and ends. False: it did not."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        for task in (self._keeper, self._subscription):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         ended = not end
         for attempt in range(END_ATTEMPTS if end else 0):
             if attempt:
@@ -283,6 +294,23 @@ class SinkLink:
                 "a new log sink would not start, so the old one serves on: "
                 f"{last or describe_exit(end.result())}"
             )
+
+    async def _subscribe(self, told: Callable[[object], None]) -> None:
+        while True:
+            await self._joined.wait()
+            channel = None
+            try:
+                channel = await SinkChannel.connect(self._path, 0.0, told)
+                # One of an older version knows of no patterns: nothing is to be had until its end.
+                with contextlib.suppress(SinkError):
+                    await channel.request("subscribe", within=PATIENCE)
+                await asyncio.wait((channel.closed,))
+            except (SinkGoneError, TimeoutError, OSError):
+                pass  # the keeper says so
+            finally:
+                if channel is not None:
+                    channel.close()
+            await asyncio.sleep(RESPAWN_DELAY)
 
     # Speaking to it --------------------------------------------------------------------------
 

@@ -6,20 +6,48 @@ changes nothing, and needs no supervisor.
 
 import json
 import os
+import platform
+import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from supervisor.cli.checks import configuration, models, ports, supervision
+import supervisor
+from supervisor.cli.asking import asking
+from supervisor.cli.checks import (
+    clock,
+    commands,
+    configuration,
+    disk,
+    folders,
+    imports,
+    login,
+    mac,
+    models,
+    mounts,
+    ports,
+    remains,
+    session,
+    supervision,
+)
 from supervisor.cli.connection import System, short_path
 from supervisor.cli.examination import examine
 from supervisor.cli.exits import ExitStatus, Interrupted
 from supervisor.cli.findings import OURS, Finding, is_well, render
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.services import check_names
+from supervisor.cli.survivors import survivors
 from supervisor.cli.terminal import is_terminal, warn
 from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
+from supervisor.control.messages import FleetStatus
+from supervisor.core.spec import FleetSpec, ServiceSpec
+from supervisor.journal import read
+from supervisor.posix.environment import DEFAULT_PATH
+from supervisor.posix.ports import PortOwner
+
+_PACKAGE = os.path.dirname(os.path.abspath(supervisor.__file__))
 
 
 def doctor(call: Invocation) -> int:
@@ -37,38 +65,6 @@ def doctor(call: Invocation) -> int:
     return ExitStatus.AS_ASKED if is_well(findings) else ExitStatus.NOT_REACHED
 
 
-def _findings(call: Invocation, system: System) -> Iterator[Finding]:
-    try:
-        fleet = load(system.config)
-    except ConfigError as error:
-        yield from configuration.problems(error)
-        yield from supervision.supervisor(system)[1]
-        return
-    check_names(call.services, [service.name for service in fleet.services])
-    yield configuration.configuration(fleet, short_path(system.config))
-    yield from looked(OURS, "models", lambda: models.models(fleet))
-    status, findings = supervision.supervisor(system)
-    yield from findings
-    running = None if status is None else {s["name"]: s for s in status["services"]}
-    ours = ports.Ours.of(system.state_dir, status)
-    chosen = [
-        service
-        for service in fleet.services
-        if (service.name in call.services if call.services else service.enabled)
-    ]
-    of_ports = ports.ports(chosen, ours)
-    for service in chosen:
-        if running is not None:
-            yield from supervision.state(service.name, running.get(service.name))
-        yield from of_ports[service.name]
-        if service.doctor is not None:
-            if is_terminal(sys.stderr):
-                warn(
-                    f"asking the doctor of {service.name}, for {service.doctor.timeout:g} s at most"
-                )
-            yield from examine(service, service.doctor, os.environ)
-
-
 def looked(subject: str, check: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
     """Return what a check finds; where it raises, that too is a finding, and the others are told.
 
@@ -83,3 +79,143 @@ def looked(subject: str, check: str, look: Callable[[], Iterable[Finding]]) -> l
         text = f"could not be looked at: {why}"
         found.append(Finding(subject, check, "wrong", text, "report this, with atlasctl doctor"))
     return found
+
+
+def _findings(call: Invocation, system: System) -> Iterator[Finding]:
+    try:
+        fleet = load(system.config)
+    except ConfigError as error:
+        yield from configuration.problems(error)
+        yield from supervision.supervisor(system)[1]
+        yield from _installation()
+        return
+    check_names(call.services, [service.name for service in fleet.services])
+    chosen = [
+        service
+        for service in fleet.services
+        if (service.name in call.services if call.services else service.enabled)
+    ]
+    yield configuration.configuration(fleet, short_path(system.config))
+    yield from looked(OURS, "models", lambda: models.models(fleet))
+    status, findings = supervision.supervisor(system)
+    yield from findings
+    ours = ports.Ours.of(system.state_dir, status)
+    tried = ports.tried(fleet.services)
+    owners = ports.owners(tried)
+    yield from _history(system)
+    yield from _installation()
+    yield from _machine(fleet, chosen, os.environ)
+    yield from _surroundings(fleet, system, ours, owners)
+    finders = looked(
+        OURS, "import supervisor", lambda: imports.service_imports(chosen, os.environ, _PACKAGE)
+    )
+    for service in chosen:
+        yield from _service(service, status, ours, tried[service.name], owners)
+        yield from (finding for finding in finders if finding.subject == service.name)
+        if service.doctor is not None:
+            if is_terminal(sys.stderr):
+                warn(
+                    f"asking the doctor of {service.name}, for {service.doctor.timeout:g} s at most"
+                )
+            yield from examine(service, service.doctor, os.environ)
+    yield from (finding for finding in finders if finding.subject == OURS)
+
+
+def _history(system: System) -> Iterator[Finding]:
+    def look() -> Iterator[Finding]:
+        entries = list(read(system.state_dir))
+        yield from supervision.journal(entries)
+        yield from clock.future(entries, time.time())
+
+    yield from looked(OURS, "journal", look)
+
+
+def _installation() -> Iterator[Finding]:
+    """Look at this program itself: its Python, its import name, its clock."""
+    version = platform.python_version()
+    yield Finding(OURS, "python", "ok", f"{version} runs atlasctl, {sys.executable}")
+    yield from looked(
+        OURS,
+        "import supervisor",
+        lambda: imports.import_clash(_PACKAGE, sys.path, sys.executable),
+    )
+    own = [os.path.join(os.path.dirname(sys.executable), "atlasctl")]
+    own += [os.path.join(os.path.dirname(_PACKAGE), "atlasctl"), sys.argv[0]]
+    path = os.environ.get("PATH", DEFAULT_PATH)
+    yield from looked(OURS, "atlasctl", lambda: session.other_atlasctl(path, own, _PACKAGE))
+    yield from looked(OURS, "clock", lambda: clock.wall_clock(time.time(), clock.newest(_PACKAGE)))
+    yield from looked(OURS, "time zone", lambda: clock.time_zone(os.environ))
+
+
+def _machine(
+    fleet: FleetSpec, chosen: Sequence[ServiceSpec], environ: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Look at what all services share: folders, disks, limits, the shell, the Mac."""
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = None if limit == resource.RLIM_INFINITY else limit
+    yield from looked(OURS, "python", lambda: commands.pythons(chosen, environ))
+    yield from looked(OURS, "env_file", lambda: commands.env_files(fleet, chosen))
+    yield from looked(OURS, "folders", lambda: folders.folders(fleet))
+    yield from looked(OURS, "disk", lambda: _disk(fleet))
+    yield from looked(OURS, "disk", lambda: mounts.places(fleet, mounts.mounts()))
+    yield from looked(OURS, "open files", lambda: session.open_files(fleet.services, hard))
+    yield from looked(OURS, "proxy", lambda: session.proxies(environ))
+    yield from looked(OURS, "locale", lambda: session.encoding(environ))
+    if sys.platform == "darwin":
+        yield from looked(OURS, "mac", lambda: mac.mac(mac.Machine(asking(environ))))
+
+
+def _disk(fleet: FleetSpec) -> Iterator[Finding]:
+    enabled = [service for service in fleet.services if service.enabled]
+    growth = {fleet.logs_dir: disk.log_growth(enabled, fleet.logs_dir), fleet.state_dir: 0}
+    for folder in disk.caches(enabled):
+        growth.setdefault(folder, 0)
+    for folder, missing in models.missing_bytes(fleet).items():
+        growth[folder] = growth.get(folder, 0) + missing
+    yield from disk.disk(growth, {folder: disk.space_of(folder) for folder in growth})
+
+
+def _surroundings(
+    fleet: FleetSpec, system: System, ours: ports.Ours, owners: Mapping[int, PortOwner]
+) -> Iterator[Finding]:
+    """Look at what is beside this system: login items, what was started by hand, other ports."""
+    ask = asking(os.environ)
+    found = login.starters(sys.platform, os.environ, ask)
+    yield from looked(
+        OURS,
+        login.CHECK,
+        lambda: login.login_item(found, system.config, sys.platform, os.getuid(), ask),
+    )
+    yield from looked(
+        OURS, "old script", lambda: remains.old_callers(found.starts(), system.config)
+    )
+    known = remains.Surroundings(
+        ours,
+        {survivor.pid for survivor in survivors(system.state_dir)},
+        owners,
+        {port: service.name for service in fleet.services for port in service.all_ports()},
+    )
+    places = (fleet.root, fleet.logs_dir)
+    now, names = time.time(), [service.name for service in fleet.services]
+    yield from looked(OURS, "PID file", lambda: remains.pid_files(places, known, now))
+    yield from looked(OURS, "nohup.out", lambda: remains.nohup(places, now))
+    yield from looked(OURS, "old logs", lambda: remains.strange_logs(fleet.logs_dir, names))
+    yield from looked(OURS, "protected ports", lambda: ports.protected(fleet.protected_ports, ours))
+
+
+def _service(
+    service: ServiceSpec,
+    status: FleetStatus | None,
+    ours: ports.Ours,
+    tried: Sequence[ports.Tried],
+    owners: Mapping[int, PortOwner],
+) -> Iterator[Finding]:
+    name = service.name
+    if status is not None:
+        said = next((each for each in status["services"] if each["name"] == name), None)
+        yield from supervision.state(name, said)
+    yield from looked(name, "command", lambda: commands.command(service, os.environ))
+    yield from looked(name, "proxy", lambda: session.service_proxies(service, os.environ))
+    if sys.platform == "darwin":
+        yield from looked(name, "mps", lambda: mac.fallback(service, os.environ))
+    yield from looked(name, "port", lambda: ports.ports(name, tried, owners, ours))

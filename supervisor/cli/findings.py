@@ -17,6 +17,8 @@ OURS: Final = "atlasctl"
 names, not this word, but findings of a service of that name would only stand under one heading."""
 _INDENT: Final = " " * 9
 _WIDTH: Final = 100
+_NAMED: Final = 8
+"""Things that are wrong and named in the summary; more are only counted."""
 _LONGEST: Final = 2000
 """Characters of a text or a hint; more is cut."""
 _COLORS: Final[Mapping[Level, str]] = {"ok": "green", "note": "yellow", "wrong": "red"}
@@ -104,13 +106,21 @@ def _words(value: object) -> str:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Return how much is wrong, in a sentence."""
-    wrong = sum(finding.level == "wrong" for finding in findings)
+    """Return what is wrong, by name, and how much is to note: a long list hides both."""
+    wrong = [finding for finding in findings if finding.level == "wrong"]
     notes = sum(finding.level == "note" for finding in findings)
     noted = f"; {wording.count(notes, 'thing')} to note" if notes else ""
     if not wrong:
         return f"Nothing is wrong{noted}."
-    return f"{wording.count(wrong, 'thing is', 'things are')} wrong{noted}."
+    names = list(dict.fromkeys(map(_name, wrong)))
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    named = wording.listing([*names[:_NAMED], *more])
+    return f"{wording.count(len(wrong), 'thing is', 'things are')} wrong: {named}{noted}."
+
+
+def _name(finding: Finding) -> str:
+    whose = "" if finding.subject == OURS else f"{finding.subject} "
+    return printable(f"{whose}{finding.check}")
 
 
 def is_well(findings: Sequence[Finding]) -> bool:

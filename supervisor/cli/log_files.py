@@ -8,7 +8,7 @@ from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.logs import follow
-from supervisor.logs.logfile import PREFIX
+from supervisor.logs.marks import PREFIX
 
 _MARKS_PER_LINE = 5
 """A service that writes one line and fails leaves two or three marks with it."""

@@ -3,7 +3,7 @@ r"""Patterns that are looked for in what services print. Pure.
 A pattern is text that stands anywhere in a line, upper and lower case as written, in which `*`
 stands for anything within the line, also for nothing. A star itself is written `\*`, a backslash
 before a star or a backslash `\\`; before anything else a backslash is just one: `C:\temp`. There is
-nothing more to know, and above all nothing that could take long: whoever writes a regular expression
+nothing more to know, and above all nothing that could take long: who writes a regular expression
 into a YAML does not want to learn of backtracking from a supervisor that hangs.
 NamedTuple and not dataclass, because the sink imports this (see `logs/rotation.py`).
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 LONGEST_PATTERN = 500
 """Characters."""
-MOST_PATTERNS = 16
+MOST_PATTERNS = 32
 """Of one service. Each is looked for in all that the service prints."""
 
 _PART = re.compile(r"\\[\\*]|\*|[^\\*]+|\\")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 MOST_OUTSTANDING = 8192
 """What 2000 services can ask for in one turn of the loop: a new sink is told of all at once."""
@@ -50,7 +50,9 @@ class Reply:
 class SinkChannel:
     """One connection to the sink, used from one event loop."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(
+        self, connection: socket.socket, told: Callable[[object], None] | None = None
+    ) -> None:
         """Take over a connected, non-blocking socket; use `connect`."""
         self._socket = connection
         self._loop = asyncio.get_running_loop()
@@ -60,13 +62,16 @@ class SinkChannel:
         self._descriptors: list[int] = []
         self.closed: asyncio.Future[str] = self._loop.create_future()
         """Done, with the reason in words, as soon as the sink is gone or `close` was called."""
+        self._told = told
         self._loop.add_reader(connection, self._read)
 
     @classmethod
-    async def connect(cls, path: str, within: float) -> SinkChannel:
+    async def connect(
+        cls, path: str, within: float, told: Callable[[object], None] | None = None
+    ) -> SinkChannel:
         """Connect to the sink's socket at `path`; wait at most `within` seconds for it to listen.
 
-        Raises SinkGoneError.
+        `told` gets what the sink says of matches after a `subscribe`. Raises SinkGoneError.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
@@ -82,7 +87,7 @@ class SinkChannel:
                 if loop.time() + pause >= deadline:
                     raise SinkGoneError(f"no sink listens at {path}: {error}") from error
             else:
-                return cls(connection)
+                return cls(connection, told)
             # A sink takes about 50 ms to start and nothing tells of it but its socket.
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.1)
@@ -193,10 +198,14 @@ class SinkChannel:
     def _receive(self, line: bytes) -> None:
         try:
             fields = json.loads(line)
-            if not isinstance(fields, dict) or not self._waiting:
+            tells = self._told is not None and isinstance(fields, dict) and "match" in fields
+            if not tells and (not isinstance(fields, dict) or not self._waiting):
                 raise ValueError("not an answer to a request")
         except ValueError as error:
             self.close(f"the sink talks nonsense: {error}")
+            return
+        if self._told is not None and tells:
+            self._told(fields["match"])
             return
         answer = self._waiting.popleft()
         names = fields.get("names")

@@ -12,7 +12,9 @@ import contextlib
 import os
 import socket
 
-LONGEST_LINE = 64 * 1024
+PIECE = 64 * 1024
+LONGEST_LINE = 256 * 1024
+"""An attach with as many and as long patterns as may be, written in JSON's escapes."""
 MOST_DESCRIPTORS = 128
 LARGEST_BACKLOG = 256 * 1024
 _SPACE = socket.CMSG_SPACE(MOST_DESCRIPTORS * array.array("i").itemsize)
@@ -57,7 +59,7 @@ class Conversation:
     def receive(self) -> list[bytes]:
         """Return the complete lines that came, without their newline; PeerError at the end."""
         try:
-            data, ancillary, flags, _ = self._socket.recvmsg(LONGEST_LINE, _SPACE)
+            data, ancillary, flags, _ = self._socket.recvmsg(PIECE, _SPACE)
         except BlockingIOError:
             return []
         except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import selectors
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from supervisor.logs.compression import Compressor
@@ -16,11 +17,13 @@ from supervisor.logs.inlet import BUSY, MOST_LARGE_PIPES, Inlet
 from supervisor.logs.logfile import LogFile
 from supervisor.logs.relocation import relocate
 from supervisor.logs.requests import RequestError
+from supervisor.logs.scanner import Scanner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisor.logs.logfile import Policy
+    from supervisor.core.pattern import Pattern
+    from supervisor.logs.policy import Policy
     from supervisor.logs.transfer import Mover
 
 MOST_INLETS = 2000
@@ -38,13 +41,18 @@ class Intake:
         selector: selectors.BaseSelector,
         mover: Mover,
         complain: Callable[[str], None],
+        found: Callable[[str, Pattern, int | None, bytes, int], None],
     ) -> None:
-        """Register FIFOs and the compressor in `selector`, with themselves as data."""
+        """Register FIFOs and the compressor in `selector`, with themselves as data.
+
+        `found` gets the name of a service, and what `Scanner` gives.
+        """
         self.inlets: dict[str, Inlet] = {}
         self.compressor = Compressor(complain)
         self._selector = selector
         self._mover = mover
         self._complain = complain
+        self._found = found
         self._owners: dict[str, str] = {}
         """Which inlet writes a log."""
         self._broken: set[LogFile] = set()
@@ -78,7 +86,8 @@ class Intake:
         if old is None and len(self.inlets) >= MOST_INLETS:
             raise RequestError(f"more than {MOST_INLETS} services")
         known = old.log if old is not None and old.log.path == path else None
-        log = known or LogFile(path, policy, self._mover, self._rotated)
+        scanner = Scanner(partial(self._found, name)) if old is None else old.log.scanner
+        log = known or LogFile(path, policy, self._mover, self._rotated, scanner)
         tidy = known is not None and known.policy.keep == policy.keep and known not in self._untidy
         log.policy = policy
         try:
@@ -152,6 +161,20 @@ class Intake:
         if idle or self._busy_rounds >= TIDY_EVERY:
             self._busy_rounds = 0
             self._tidy_one()
+
+    def counts(self) -> dict[str, dict[str, object]]:
+        """Return by name what the control protocol calls `stats`."""
+        return {
+            inlet.name: {
+                "bytes": inlet.log.totals.bytes,
+                "lost_bytes": inlet.log.totals.lost_bytes,
+                "lost_lines": inlet.log.totals.lost_lines,
+                "rotations": inlet.log.totals.rotations,
+                "size": inlet.log.size,
+                "error": inlet.log.error or inlet.log.rotation_error,
+            }
+            for inlet in self.inlets.values()
+        }
 
     def drain(self) -> None:
         """Take what lies in every FIFO, before an end."""

@@ -2,7 +2,7 @@
 
 Kept true:
 - The log holds exactly what came out of the FIFO, in order, once, but for our own marks, which
-  are whole lines that start with `PREFIX`, and for losses, which are counted and said in a mark.
+  are whole lines (see `logs.marks`), and for losses, which are counted and said in a mark.
 - A file ends at a line's end and is never larger than `max_size` (twice that while it cannot be
   rotated). Only a line longer than the reserve (a quarter of `max_size`, at most 8 KiB) is split
   over two files.
@@ -20,8 +20,9 @@ import errno
 import os
 import stat
 import time
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING, assert_never
 
+from supervisor.logs.marks import mark_line
 from supervisor.logs.relocation import relocate
 from supervisor.logs.rotation import (
     PACKED,
@@ -33,43 +34,24 @@ from supervisor.logs.rotation import (
     plan_rotation,
     times_name,
 )
+from supervisor.logs.scanner import Scanner
 from supervisor.logs.times import TimeIndex
 from supervisor.logs.transfer import SpillError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from supervisor.logs.policy import Policy
     from supervisor.logs.transfer import Mover
 
-PREFIX = "--- atlasctl "
-"""What a line of our own begins with, followed by local ISO 8601 time with its offset."""
 RETRY_SECONDS = 1.0
 LINE_RESERVE = 8 * 1024
 """A line's rest is looked for so far. 3 µs a byte: 25 ms at worst, once for each rotation."""
 SINGLE_STEPS = 4096
 LARGEST_LOSS = 64 * 1024
 """Most bytes thrown away in one step."""
-LONGEST_MARK = 1000
-SMALLEST_MAX_SIZE = 4096
-LARGEST_KEEP = 1000
 # 0640 would let a group read what a service prints, and services print secrets.
 MODE = 0o600
-
-
-class Policy(NamedTuple):
-    """How large a log file may grow (bytes), how many older ones stay, whether they are gzipped."""
-
-    max_size: int
-    keep: int
-    compress: bool
-
-    def problem(self) -> str | None:
-        """Return what is wrong with this policy in words; None if it can be used."""
-        if self.max_size < SMALLEST_MAX_SIZE:
-            return f"max_size is {self.max_size}: give at least {SMALLEST_MAX_SIZE} bytes"
-        if not 0 <= self.keep <= LARGEST_KEEP:
-            return f"keep is {self.keep}: give 0 to {LARGEST_KEEP}"
-        return None
 
 
 class Totals:
@@ -84,25 +66,21 @@ class Totals:
         self.rotations = 0
 
 
-def mark_line(text: str, now: float) -> bytes:
-    """Return a line of our own; control characters become spaces and long text is cut."""
-    local = time.localtime(now)
-    zone = time.strftime("%z", local)
-    stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{int(now % 1 * 1000):03d}"
-    clean = "".join(character if character.isprintable() else " " for character in text)
-    line = f"{PREFIX}{stamp}{zone[:3]}:{zone[3:5]} {clean[:LONGEST_MARK]}\n"
-    return line.encode("utf-8", "replace")
-
-
 class LogFile:
     """The writer of one log. Not thread-safe; made and used by the sink's one loop."""
 
     def __init__(
-        self, path: str, policy: Policy, mover: Mover, rotated: Callable[[LogFile], None]
+        self,
+        path: str,
+        policy: Policy,
+        mover: Mover,
+        rotated: Callable[[LogFile], None],
+        scanner: Scanner | None = None,
     ) -> None:
         """Open or make the log at `path`; what fails is kept in `error` and tried again.
 
-        `rotated` is called after each rotation.
+        `rotated` is called after each rotation. A `scanner` that has patterns is shown all that
+        comes out of the FIFO, whether it can be written or not.
         """
         self.path = path
         self.folder, self.base = os.path.split(path)
@@ -111,6 +89,7 @@ class LogFile:
         self.error: str | None = None  # why nothing can be written
         self.rotation_error: str | None = None  # why it cannot be rotated
         self.size = 0
+        self.scanner = scanner or Scanner(lambda *_: None)
         self._mover = mover
         self._rotated = rotated
         self._fd = -1
@@ -184,6 +163,7 @@ class LogFile:
 
     def mark(self, text: str) -> str | None:
         """Write a line of our own, ending a partial one first; return what went wrong, or None."""
+        self.scanner.end_line()
         if self.broken:
             self.recover()
         now = time.time()
@@ -306,9 +286,24 @@ class LogFile:
 
     def _count_written(self, count: int) -> None:
         if count:
+            if self.scanner.patterns:
+                # At once: after a rotation they would have to be looked for.
+                self.scanner.feed(self._read_back(self.size, count))
             self.size += count
             self.totals.bytes += count
             self._learn_end()
+
+    def tail(self, count: int) -> bytes:
+        """Return the last bytes of the log file, at most `count`; none where it is broken."""
+        start = max(0, self.size - count)
+        return b"" if self.broken else self._read_back(start, self.size - start)
+
+    def _read_back(self, start: int, count: int) -> bytes:
+        # One call gives all of it, but for what somebody else has truncated just now.
+        try:
+            return os.pread(self._fd, count, start)
+        except OSError:
+            return b""
 
     def _end_line(self, source: int) -> int:
         taken = 0
@@ -353,6 +348,8 @@ class LogFile:
 
     def _count_lost(self, lost: bytes) -> None:
         if lost:
+            if self.scanner.patterns:
+                self.scanner.feed(lost)
             lines = lost.count(b"\n")
             self.totals.lost_bytes += len(lost)
             self.totals.lost_lines += lines

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from supervisor.logs.logfile import Policy
+from supervisor.core.pattern import MOST_PATTERNS, Pattern, PatternError
+from supervisor.logs.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,11 @@ def number(request: Mapping[str, object], field: str, default: int | None = None
     return found
 
 
+def run(request: Mapping[str, object]) -> int | None:
+    """Return the number of a run, None where the field is missing or null; RequestError."""
+    return None if request.get("run") is None else number(request, "run")
+
+
 def choice(request: Mapping[str, object], field: str, default: bool | None = None) -> bool:
     """Return true or false, `default` where the field is missing; RequestError."""
     found = request.get(field, default)
@@ -45,3 +51,18 @@ def policy(request: Mapping[str, object]) -> Policy:
     if problem is not None:
         raise RequestError(problem)
     return made
+
+
+def patterns(request: Mapping[str, object]) -> tuple[Pattern, ...] | None:
+    """Return what is to be looked for, None where the field is missing; RequestError."""
+    found = request.get("patterns")
+    if found is None:
+        return None
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise RequestError("patterns must be a list of strings")
+    if len(found) > MOST_PATTERNS:
+        raise RequestError(f"{len(found)} patterns: give {MOST_PATTERNS} at most")
+    try:
+        return tuple(Pattern.parse(each) for each in dict.fromkeys(found))
+    except PatternError as error:
+        raise RequestError(str(error)) from None

@@ -8,7 +8,8 @@ Kept true:
   `supervisor.logs.transfer` for why, and for what remains on systems without splice(2).
 - One sink for one state folder (flock on `sink.lock`), so that rename is safe.
 - No service can starve another or the control socket: one turn each (`inlet.TURN`).
-- It sleeps without a timeout unless a log is broken or its own end is near.
+- It sleeps without a timeout unless a log is broken, its own end is near, or a match is to be told
+  a second after the last.
 
 SIGTERM, SIGINT and SIGHUP are ignored on purpose: a logout or a stray `kill` must not lose the last
 lines of services that still run. It ends by `quit`, or by itself when nobody can need it any more:
@@ -18,9 +19,10 @@ other half in the FIFO.
 
 Control, on the Unix socket `STATE_DIR/sink.sock`: one JSON object a line, answered by one in order.
 Replies are `{"ok": true, ...}` or `{"ok": false, "error": "..."}`. `op` is one of
-  attach  name fifo log max_size keep compress   begin, or change fifo, log or policy; an error
-          with `attached` true means that it is drained, and lost until the log can be written
-  mark    name text                drain, end a partial line, write a line of our own
+  attach  name fifo log max_size keep compress [patterns] [run]   begin, or change any of these; an
+          error with `attached` true means that it is drained, and lost until the log can be written
+  mark    name text [run]          drain, end a partial line, write a line of our own; what comes
+          after it is printed by this run
   flush   name                     drain; then all that was printed before is in the log
   detach  name                     drain, close, forget
   relocate  log folder             drain; move the log at this path, attached or not, and all that
@@ -30,6 +32,9 @@ Replies are `{"ok": true, ...}` or `{"ok": false, "error": "..."}`. `op` is one 
   fetch   [from]                   names, the descriptors in the same order, and how many are
           `left` after these: at most 128 at a time, counted from 0
   forget  name                     close the stored descriptors of this name
+  subscribe                        from now on this connection is told of lines that match, in lines
+          of its own: `{"match": {"name", "pattern", "run", "line", "times"}}`. See `logs.reports`.
+          What was printed before a mark or flush is told before that is answered
   quit    [pack]                   drain everything, finish compressing unless `pack` is false (the
           next attach does what is left), exit 0
 Its own trouble goes to `STATE_DIR/sink.log`, at most twice `LARGEST_OWN_LOG`.
@@ -55,8 +60,10 @@ from supervisor.logs.compression import Compressor
 from supervisor.logs.conversation import MOST_DESCRIPTORS, Conversation, PeerError
 from supervisor.logs.inlet import Inlet
 from supervisor.logs.intake import FILES_OF_INLET, Intake
-from supervisor.logs.logfile import mark_line
+from supervisor.logs.marks import mark_line
+from supervisor.logs.reports import Reports
 from supervisor.logs.requests import RequestError
+from supervisor.logs.scanner import LONGEST_LINE
 from supervisor.logs.store import DescriptorStore
 from supervisor.logs.transfer import check_journal, finish_interrupted, open_mover
 
@@ -93,6 +100,7 @@ class Sink:
             raise
         self._conversations: set[Conversation] = set()
         self._store = DescriptorStore()
+        self._reports = Reports()
         self._quitting = False
         self._packing_time = PACKING_TIME
         self._alone_since: float | None = None
@@ -105,6 +113,7 @@ class Sink:
             "stats": self._stats,
             "store": self._put,
             "forget": self._forget,
+            "subscribe": self._subscribe,
             "quit": self._quit,
         }
         journal = os.path.join(state, "sink.journal")
@@ -115,7 +124,9 @@ class Sink:
         self._listener = self._listen()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ, self._listener)
-        self._intake = Intake(self._selector, open_mover(journal), self.complain)
+        self._intake = Intake(
+            self._selector, open_mover(journal), self.complain, self._reports.note
+        )
 
     def complain(self, text: str) -> None:
         """Write a line to the sink's own log; never raises."""
@@ -148,6 +159,7 @@ class Sink:
                     case _:
                         self._accept()
             self._intake.look_after(idle=not ready)
+            self._tell()
             if self._nobody_left():
                 break
         self._finish()
@@ -172,7 +184,8 @@ class Sink:
 
     def _timeout(self) -> float | None:
         alone = None if self._alone_since is None else self._alone_since + GRACE
-        due = [at for at in (self._intake.due(), alone) if at is not None]
+        times = (self._intake.due(), self._reports.due(), alone)
+        due = [at for at in times if at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _nobody_left(self) -> bool:
@@ -187,6 +200,7 @@ class Sink:
 
     def _finish(self) -> None:
         self._intake.finish(self._packing_time)
+        self._reports.tell(all_of_them=True)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self._state, "sink.sock"))
         # Before the connections: who sees them end may start the next sink at once.
@@ -203,7 +217,12 @@ class Sink:
         name, fifo, path = (requests.text(request, field) for field in ("name", "fifo", "log"))
         policy = requests.policy(request)
         self._need_files(FILES_OF_INLET)
+        patterns, run = requests.patterns(request), requests.run(request)
         log = self._intake.attach(name, fifo, path, policy)
+        if patterns is not None:
+            log.scanner.look_for(patterns, log.tail(LONGEST_LINE))
+        if "run" in request:
+            log.scanner.run = run
         if log.broken:
             error = f"output is thrown away until the log can be written: {log.error}"
             return {"ok": False, "attached": True, "error": error}
@@ -211,9 +230,12 @@ class Sink:
 
     def _mark(self, _: Conversation, request: Mapping[str, object]) -> Reply:
         inlet = self._inlet(request)
-        text = requests.text(request, "text")
+        text, run = requests.text(request, "text"), requests.run(request)
         inlet.drain()
         problem = inlet.log.mark(text)
+        if run is not None:
+            inlet.log.scanner.run = run
+        self._tell()
         if problem is not None:
             raise RequestError(problem)
         return {"ok": True}
@@ -221,6 +243,7 @@ class Sink:
     def _flush(self, _: Conversation, request: Mapping[str, object]) -> Reply:
         inlet = self._inlet(request)
         inlet.drain()
+        self._tell()
         return {"ok": True, "size": inlet.log.size}
 
     def _detach(self, _: Conversation, request: Mapping[str, object]) -> Reply:
@@ -234,22 +257,8 @@ class Sink:
 
     def _stats(self, _: Conversation, request: Mapping[str, object]) -> Reply:
         del request
-        return {
-            "ok": True,
-            "pid": os.getpid(),
-            "version": __version__,
-            "logs": {
-                inlet.name: {
-                    "bytes": inlet.log.totals.bytes,
-                    "lost_bytes": inlet.log.totals.lost_bytes,
-                    "lost_lines": inlet.log.totals.lost_lines,
-                    "rotations": inlet.log.totals.rotations,
-                    "size": inlet.log.size,
-                    "error": inlet.log.error or inlet.log.rotation_error,
-                }
-                for inlet in self._intake.inlets.values()
-            },
-        }
+        logs = self._intake.counts()
+        return {"ok": True, "pid": os.getpid(), "version": __version__, "logs": logs}
 
     # The descriptor store
 
@@ -286,6 +295,10 @@ class Sink:
         self._store.drop(requests.text(request, "name"))
         return {"ok": True}
 
+    def _subscribe(self, conversation: Conversation, _: Mapping[str, object]) -> Reply:
+        self._reports.subscribe(conversation)
+        return {"ok": True}
+
     def _quit(self, _: Conversation, request: Mapping[str, object]) -> Reply:
         if not requests.choice(request, "pack", True):
             self._packing_time = 0.0
@@ -319,12 +332,22 @@ class Sink:
                 self.complain(f"control connection closed: {error}")
             self._selector.unregister(conversation)
             self._conversations.discard(conversation)
+            self._reports.leave(conversation)
             conversation.close()
             return
+        self._listen_to(conversation)
+
+    def _listen_to(self, conversation: Conversation) -> None:
         wanted = selectors.EVENT_READ
         if conversation.has_output:
             wanted |= selectors.EVENT_WRITE
         self._selector.modify(conversation, wanted, conversation)
+
+    def _tell(self) -> None:
+        """Tell who has subscribed what is due."""
+        told = self._reports.tell()
+        if told is not None:
+            self._listen_to(told)
 
     def _answer(self, conversation: Conversation, line: bytes) -> None:
         descriptors: tuple[int, ...] = ()

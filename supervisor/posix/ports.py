@@ -7,6 +7,8 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from supervisor.posix.processes import command_of
+
 if sys.platform == "linux":
     from supervisor.posix import linux as system
 else:
@@ -114,9 +116,7 @@ def owners_of(ports: Collection[int]) -> dict[int, PortOwner]:
 def _owner(pid: int | None) -> PortOwner:
     if pid is None:
         return PortOwner(None, "another user's process")
-    command = " ".join(system.command_line(pid))[:200]
-    row = system.read_row(pid)
-    return PortOwner(pid, command or (row.name if row else "a process that has just ended"))
+    return PortOwner(pid, command_of(pid) or "a process that has just ended")
 
 
 def listening_inodes(lines: Iterable[str], ports: Collection[int]) -> dict[int, set[str]]:

@@ -13,6 +13,9 @@ if sys.platform == "linux":
 else:
     from supervisor.posix import darwin as system
 
+_SHOWN = 200
+"""Characters of a command line."""
+
 
 def find_own(fleet: str, argv: Sequence[str]) -> list[ProcessIdentity]:
     """Return the processes that run just `argv`, marked as of this fleet and of no run of it.
@@ -38,7 +41,26 @@ def kill(identity: ProcessIdentity) -> None:
             system.send_signal(identity.pid, identity.started, signal.SIGKILL)
 
 
+def terminate(identity: ProcessIdentity) -> None:
+    """SIGTERM to exactly this process, if it is still there and of this boot."""
+    if identity.boot == system.boot_id():
+        with contextlib.suppress(PermissionError):
+            system.send_signal(identity.pid, identity.started, signal.SIGTERM)
+
+
 def is_stopped(pid: int) -> bool:
     """Tell whether whoever has this pid was stopped, as SIGSTOP does."""
     row = system.read_row(pid)
     return row is not None and row.state in ("T", "t")
+
+
+def parent_of(pid: int) -> int | None:
+    """Return the parent of whoever has this pid, or None if nobody has."""
+    row = system.read_row(pid)
+    return None if row is None else row.ppid
+
+
+def command_of(pid: int) -> str:
+    """Return the command line of whoever has this pid, or its name; both may be empty."""
+    row = system.read_row(pid)
+    return " ".join(system.command_line(pid))[:_SHOWN] or (row.name if row else "")

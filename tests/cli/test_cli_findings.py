@@ -116,10 +116,15 @@ def test_the_list_in_colour() -> None:
         ([], True, "Nothing is wrong."),
         (FINDINGS[:1], True, "Nothing is wrong."),
         (FINDINGS[:2], True, "Nothing is wrong; 1 thing to note."),
-        (FINDINGS, False, "1 thing is wrong; 1 thing to note."),
-        ([FINDINGS[2]] * 2, False, "2 things are wrong."),
+        (FINDINGS, False, "1 thing is wrong: озвучення operators; 1 thing to note."),
+        ([FINDINGS[2]] * 2, False, "2 things are wrong: озвучення operators."),
+        ([Finding(OURS, "disk", "wrong", "full"), Finding("tts", "port\x1b", "wrong", "taken")],
+         False, "2 things are wrong: disk and tts port\\x1b."),
+        ([Finding(f"s{n}", "state", "wrong", "failed") for n in range(100)], False,
+         "100 things are wrong: s0 state, s1 state, s2 state, s3 state, s4 state, s5 state, "
+         "s6 state, s7 state and 92 more."),
     ],
-)
+)  # fmt: skip
 def test_the_sentence(findings: list[Finding], well: bool, text: str) -> None:
     assert is_well(findings) is well
     assert summary(findings) == text

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor.logs.inlet import Inlet
-from supervisor.logs.logfile import LogFile, Policy
+from supervisor.logs.logfile import LogFile
+from supervisor.logs.policy import Policy
 from supervisor.logs.transfer import Journal, SpillError, open_mover
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from supervisor.logs.compression import pack
 from supervisor.logs.follow import LogTail, follow, last_lines, since
 from supervisor.logs.inlet import Inlet
-from supervisor.logs.logfile import LogFile, Policy
+from supervisor.logs.logfile import LogFile
+from supervisor.logs.policy import Policy
 from supervisor.logs.rotation import reading_order, unpacked
 from supervisor.logs.times import TimeIndex, read_times
 from supervisor.logs.transfer import open_mover

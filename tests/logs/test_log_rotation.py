@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.logs.compression import Compressor
-from supervisor.logs.logfile import LogFile, Policy
+from supervisor.logs.logfile import LogFile
+from supervisor.logs.policy import Policy
 from supervisor.logs.rotation import (
     Remove,
     Rename,

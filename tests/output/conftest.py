@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from supervisor.core.events import Exit
+    from supervisor.watches import Match
 
 DEADLINE = 20.0
 PAUSE = 0.005
@@ -90,6 +91,7 @@ class Place:
         (self.state / "fifo").mkdir(mode=0o700)
         self.said: list[str] = []
         self.ended: dict[int, Exit] = {}
+        self.matches: list[tuple[str, Match]] = []
         self._daemons: list[Daemon] = []
 
     def daemon(self, **scenario: object) -> Daemon:
@@ -100,7 +102,11 @@ class Place:
     @contextlib.asynccontextmanager
     async def output(self, *, quit_sink: bool = True) -> AsyncIterator[Output]:
         """An `Output` that is started, and closed at the end."""
-        output = Output(str(self.state), str(self.logs), self.said.append, os.environ)
+
+        def matched(name: str, match: Match) -> None:
+            self.matches.append((name, match))
+
+        output = Output(str(self.state), str(self.logs), self.said.append, os.environ, matched)
 
         def ended(pid: int, ending: Exit) -> None:
             self.ended[pid] = ending

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from supervisor.cli.findings import OURS, Finding
@@ -47,27 +47,26 @@ class Ours:
 
 
 @dataclass(frozen=True, slots=True)
-class _Port:
+class Tried:
     """What was found when it was tried whether a port could be listened on."""
 
-    number: int
+    port: int
     taken: bool = False
     why: str | None = None
     """Why it could not, where that is not for somebody who has it."""
 
 
-def ports(services: Sequence[ServiceSpec], ours: Ours) -> dict[str, list[Finding]]:
-    """Return by service who has its ports, if they are not free."""
-    tried = {service.name: list(_tried(service)) for service in services}
-    taken = {port.number for each in tried.values() for port in each if port.taken}
-    owners = owners_of(taken)
-    return {
-        name: [_finding(name, port, owners.get(port.number), ours) for port in each]
-        for name, each in tried.items()
-    }
+def tried(services: Sequence[ServiceSpec]) -> dict[str, list[Tried]]:
+    """Return by service how each of its ports is. Nothing ever listens because of this."""
+    return {service.name: list(_tried(service)) for service in services}
 
 
-def _tried(service: ServiceSpec) -> Iterator[_Port]:
+def owners(tried: Mapping[str, Sequence[Tried]]) -> dict[int, PortOwner]:
+    """Return who has those that are taken."""
+    return owners_of({each.port for ports in tried.values() for each in ports if each.taken})
+
+
+def _tried(service: ServiceSpec) -> Iterator[Tried]:
     addresses: dict[int, list[str]] = {port: ["127.0.0.1"] for port in service.ports}
     for socket in service.sockets:
         for host, port in socket.addresses:
@@ -76,22 +75,30 @@ def _tried(service: ServiceSpec) -> Iterator[_Port]:
         yield _try(port, hosts)
 
 
-def _try(port: int, hosts: Sequence[str]) -> _Port:
+def _try(port: int, hosts: Sequence[str]) -> Tried:
     for host in hosts:
         try:
             if not is_free(host, port):
-                return _Port(port, taken=True)
+                return Tried(port, taken=True)
         except ListenError as error:
             if error.absent and len(hosts) > 1:
                 continue  # a machine without ::1 does with 127.0.0.1
-            return _Port(port, why=error.why)
-    return _Port(port)
+            return Tried(port, why=error.why)
+    return Tried(port)
 
 
-def _finding(name: str, port: _Port, owner: PortOwner | None, ours: Ours) -> Finding:
-    check = f"port {port.number}"
-    if port.why is not None:
-        return Finding(name, check, "wrong", port.why)
+def ports(
+    name: str, tried: Sequence[Tried], owners: Mapping[int, PortOwner], ours: Ours
+) -> Iterator[Finding]:
+    """Yield who has the ports of a service, if they are not free."""
+    for each in tried:
+        yield _finding(name, each, owners.get(each.port), ours)
+
+
+def _finding(name: str, tried: Tried, owner: PortOwner | None, ours: Ours) -> Finding:
+    check = f"port {tried.port}"
+    if tried.why is not None:
+        return Finding(name, check, "wrong", tried.why)
     if owner is None:  # nobody has it, or it was going away
         return Finding(name, check, "ok", "free")
     if not ours.has(owner):

@@ -7,7 +7,8 @@ import selectors
 import sys
 
 from supervisor.logs.inlet import Inlet
-from supervisor.logs.logfile import LogFile, Policy
+from supervisor.logs.logfile import LogFile
+from supervisor.logs.policy import Policy
 from supervisor.logs.transfer import Journal, finish_interrupted
 
 

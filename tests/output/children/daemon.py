@@ -1,6 +1,7 @@
 """A daemon as far as its output goes, to be killed: `daemon.py STATE LOGS SCENARIO`.
 
-The scenario is JSON: `services` (name → argv, started into its FIFO), `sockets` (name → count).
+The scenario is JSON: `services` (name → argv, started into its FIFO), `sockets` (name → count),
+`watch` (name → patterns; the service is its run 1).
 Prints one JSON line when all is in place: `services` (name → pid), `ports` (name → list), `sink`,
 `holders`. Then it waits to be killed.
 """
@@ -29,6 +30,9 @@ async def main() -> None:
     pids = {}
     for name, argv in scenario.get("services", {}).items():
         fd = output.open(name, LogSpec())
+        if name in scenario.get("watch", {}):
+            output.watch(name, tuple(scenario["watch"][name]))
+            output.mark(name, "run 1 begins", 1)
         pids[name] = spawn(Command(tuple(argv), dict(os.environ), "/", fd))
     ports = {}
     kept = []
