@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 
 from supervisor import __version__
 from supervisor.config import codec
-from supervisor.control.messages import Accepted, ChangeMessage, FleetStatus, Plan, Reloading
+from supervisor.control.messages import (
+    Accepted,
+    ChangeMessage,
+    FleetStatus,
+    Plan,
+    Reloading,
+    Treated,
+)
 from supervisor.control.server import Reply, Request, Routes, Stream, problem
 from supervisor.core import graph
 from supervisor.core.effects import Topic
@@ -22,6 +29,7 @@ from supervisor.journal import Entry, Journal
 from supervisor.machine import Machine
 from supervisor.output import Output
 from supervisor.posix.spawn import SpawnError
+from supervisor.remedy_status import treated_service
 from supervisor.runtime import Runtime
 from supervisor.status import Measured, percent_of_core, service_status
 
@@ -75,6 +83,8 @@ class Api:
         return {
             ("GET", "/v1/status"): self._get_status,
             ("GET", "/v1/events"): self._get_events,
+            ("GET", "/v1/remedies"): self._get_remedies,
+            ("POST", "/v1/remedies/forget"): self._post_forget,
             ("POST", "/v1/start"): self._post_start,
             ("POST", "/v1/stop"): self._post_stop,
             ("POST", "/v1/restart"): self._post_restart,
@@ -156,6 +166,12 @@ class Api:
                     yield entry.message()
             await self._journal.news()
 
+    async def _get_remedies(self, _request: Request) -> Reply:
+        now = time.monotonic()
+        units = self._runtime.fleet.units.values()
+        treated: Treated = {"services": [treated_service(u.spec, u.chart, now) for u in units]}
+        return Reply(200, treated)
+
     # Commanding ------------------------------------------------------------------------------
 
     async def _post_start(self, request: Request) -> Reply:
@@ -167,6 +183,9 @@ class Api:
     async def _post_restart(self, request: Request) -> Reply:
         rolling = isinstance(request.json, dict) and request.json.get("rolling") is True
         return self._command(request, "roll" if rolling else "restart")
+
+    async def _post_forget(self, request: Request) -> Reply:
+        return self._command(request, "forget")
 
     async def _post_shutdown(self, _request: Request) -> Reply:
         seq = self._journal.seq
@@ -198,6 +217,8 @@ class Api:
                 self._runtime.start(asked, "by a client")
             case "stop":
                 self._runtime.stop(asked, "by a client")
+            case "forget":
+                self._runtime.forget(asked, "as a client asked")
             case "roll":
                 alone = [name for name in asked if not can_overlap(units[name].spec)]
                 if alone and names:
@@ -215,7 +236,7 @@ class Api:
         """Return what a command without names is about."""
         units = self._runtime.fleet.units.values()
         match verb:
-            case "stop":
+            case "stop" | "forget":
                 return [unit.spec.name for unit in units]
             case "restart" | "roll":
                 return [unit.spec.name for unit in units if unit.spec.enabled]

@@ -30,7 +30,7 @@ from supervisor.config.problems import ConfigError
 from supervisor.config.root import state_dir
 from supervisor.control.server import BindError, ControlServer
 from supervisor.core.effects import Topic
-from supervisor.core.events import Event, Exceeded
+from supervisor.core.events import Event, Exceeded, Matched, RunId
 from supervisor.core.spec import FleetSpec
 from supervisor.core.unit import Running, Stopped
 from supervisor.journal import Journal
@@ -46,6 +46,7 @@ from supervisor.posix.tree import become_subreaper
 from supervisor.runtime import Runtime
 from supervisor.succession import Succession
 from supervisor.upgrade import Handover, Origin
+from supervisor.watches import Match
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -101,7 +102,9 @@ class Daemon:
         # Wall clock for stamps that people read; everything decided is decided by monotonic time.
         self._journal = Journal(spec.state_dir, time.time)
         self._ledger = Ledger(spec.state_dir)
-        self._output = Output(spec.state_dir, spec.logs_dir, self._complain, os.environ)
+        self._output = Output(
+            spec.state_dir, spec.logs_dir, self._complain, os.environ, self._matched
+        )
         self._machine = Machine(
             state_dir=spec.state_dir,
             logs_dir=spec.logs_dir,
@@ -141,6 +144,14 @@ class Daemon:
 
     def _post(self, name: str, event: Event) -> None:
         self._runtime.post(name, event)
+
+    def _matched(self, name: str, match: Match) -> None:
+        """Let the core know of a line that a remedy looks for."""
+        unit = self._runtime.fleet.units.get(name)
+        if unit is not None:
+            # A sink that was told of no run yet knows only the lines of the latest.
+            run = unit.last_run if match.run is None else RunId(match.run)
+            self._post(name, Matched(run, match.pattern, match.line))
 
     def _complain(self, text: str) -> None:
         """Write down a trouble of the daemon's own."""

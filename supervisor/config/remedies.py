@@ -1,6 +1,7 @@
 """Remedies as they are read become rules of the core; what does not fit the service is found."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from supervisor.config import remedy_model as model
 from supervisor.config.document import Path
@@ -67,7 +68,7 @@ def _misfits(read: model.Remedy, service: spec.ServiceSpec, path: Path) -> list[
 
 
 def _word_after(command: Sequence[str], flag: str) -> str | None:
-    for word, after in zip(command[1:], command[2:], strict=False):
+    for word, after in pairwise(command[1:]):
         if word == flag and is_value(after):
             return after
     return None

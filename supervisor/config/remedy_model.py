@@ -124,8 +124,8 @@ class When(Keys):
         description="Exit codes and signals by which it ends though nobody has asked it to.",
     )
     probe: Annotated[
-        spec.ProbeKind, Choice({kind.value: kind for kind in spec.ProbeKind})
-    ] | None = Field(default=None, description="A probe of this service that fails.")
+        spec.ProbeKind | None, Choice({kind.value: kind for kind in spec.ProbeKind})
+    ] = Field(default=None, description="A probe of this service that fails.")
     failed: Annotated[int, Integer(1, 10_000)] = Field(
         default=1, description="With probe: how many times in a row. Default 1."
     )

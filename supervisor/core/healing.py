@@ -12,6 +12,7 @@ from supervisor.core import remedy as remedies
 from supervisor.core import remedy_words as words
 from supervisor.core.effects import Apply, Effect, Note, Topic
 from supervisor.core.events import Applied, RunId
+from supervisor.core.exits import describe_exit
 from supervisor.core.remedy_words import Ended, Seen
 from supervisor.core.spec import Remedy
 from supervisor.core.unit import (
@@ -89,9 +90,9 @@ def after_end(unit: Unit, ended: Clearing, policy: tuple[Effect, ...], now: floa
     notes: tuple[Effect, ...] = ()
     if rule is None and ended.failure is None and ended.exit is not None:
         # What the supervisor ended itself, because it hung, says nothing by how it ended.
-        seen = Ended(ended.exit)
-        unit, notes, rule = choose(unit, seen, now)
-        why = remedies.because(unit.spec, seen)
+        unit, notes, rule = choose(unit, Ended(ended.exit), now)
+        if rule is not None:
+            why = f"{describe_exit(ended.exit)}, which {words.title(rule.name)} is for"
     if rule is None:
         return unit, (*notes, *policy)
     unit, effects = _mend(unit, rule, ended.run, why, policy, now)
@@ -105,7 +106,7 @@ def _mend(
     phase = unit.phase
     assert isinstance(phase, Waiting | Blocked | Failed | Completed), "no run lives"  # noqa: S101
     if rule.give_up is not None:
-        text = f"{rule.give_up} (remedy {rule.name}: {why})"
+        text = f"{rule.give_up} ({words.title(rule.name)})"
         return unit.entering(Failed(), text, now), (Note(Topic.GAVE_UP, text, run),)
     if not rule.restart:
         unit, effects = _run_beside(unit, rule)
@@ -123,7 +124,7 @@ def _go_on(unit: Unit, healing: Healing, run: RunId, now: float) -> Step:
     number = unit.steps + 1
     until = now + step.timeout + ANSWER_GRACE
     phase = replace(healing, number=number, left=tuple(left), until=until)
-    text = f"remedy {healing.rule.name}: {words.doing(step)}"
+    text = f"{words.title(healing.rule.name)}: {words.doing(step)}"
     unit = replace(unit, steps=number).entering(phase, text, now)
     return unit, (Apply(run, number, step),)
 
@@ -133,7 +134,7 @@ def _start_mended(unit: Unit, healing: Healing, run: RunId, now: float) -> Step:
     given_up = isinstance(healing.otherwise, Failed | Completed)
     if given_up:
         unit = replace(unit, restarts=unit.restarts + 1)
-    text = f"{healing.why}; restart {unit.restarts} at once, by remedy {healing.rule.name}"
+    text = f"{healing.why}; restart {unit.restarts} at once"
     if given_up or healing.notes:
         # Else that it would be restarted was told already, and now it only comes sooner.
         notes = (Note(Topic.RESTARTING, text, run),)
@@ -146,7 +147,7 @@ def fall_back(unit: Unit, detail: str, now: float) -> Step:
     """Leave a remedy of which a step has failed: restart policy has its way."""
     phase = unit.phase
     assert isinstance(phase, Healing), "the caller has looked"  # noqa: S101
-    text = f"remedy {phase.rule.name} did not succeed: {detail}"
+    text = f"{words.title(phase.rule.name)} did not succeed: {detail}"
     unit = unit.entering(phase.otherwise, phase.because, now)
     return unit, (Note(Topic.REMEDY_SKIPPED, text, unit.last_run), *phase.notes)
 
@@ -166,11 +167,11 @@ def applied(unit: Unit, event: Applied, now: float) -> Step:
     if isinstance(phase, Healing) and event.number == phase.number:
         if not event.ok:
             return fall_back(unit, event.detail, now)
-        note = Note(Topic.REMEDY, f"remedy {phase.rule.name}: {event.detail}", unit.last_run)
+        note = Note(Topic.REMEDY, f"{words.title(phase.rule.name)}: {event.detail}", unit.last_run)
         unit, effects = _go_on(unit, phase, unit.last_run, now)
         return unit, (note, *effects)
     if beside is not None and event.number == beside.number:
         topic = Topic.REMEDY if event.ok else Topic.REMEDY_SKIPPED
-        text = f"remedy {beside.rule}: {event.detail}"
+        text = f"{words.title(beside.rule)}: {event.detail}"
         return replace(unit, beside=None), (Note(topic, text, unit.last_run),)
     return unit, ()

@@ -171,7 +171,7 @@ def choose(spec: ServiceSpec, chart: Chart, seen: Seen, now: float, *, busy: boo
     for rule in spec.remedies:
         if not fits(rule, seen) or (busy and rule.run is not None and not rule.ends_the_run):
             continue
-        use = chart.use(rule.name)
+        use, title = chart.use(rule.name), words.title(rule.name)
         times = tuple(at for at in use.times if now - at < rule.limit.within)
         told, why = "", ""
         if _is_useless(spec, chart, rule):
@@ -180,18 +180,18 @@ def choose(spec: ServiceSpec, chart: Chart, seen: Seen, now: float, *, busy: boo
             told, why = "limit", f"it was applied {words.limit(rule)} and did not help"
         if told:
             if told != use.told:
-                text = f"remedy {rule.name} is not applied, though {said}: {why}"
+                text = f"{title} is not applied, though {said}: {why}"
                 notes.append((Topic.REMEDY_SKIPPED, text))
                 chart = chart._put(Use(rule.name, times, told))
             continue
         chart = chart._put(Use(rule.name, (*times, now)))
         deeds = words.deeds(rule)
         if rule.dry_run:
-            text = f"remedy {rule.name} would be applied (dry_run), for {said}: {deeds}"
+            text = f"{title} would be applied (dry_run), for {said}: {deeds}"
             notes.append((Topic.REMEDY_SKIPPED, text))
             continue
         count = f"{len(times) + 1} of {words.limit(rule)}"
-        notes.append((Topic.REMEDY, f"remedy {rule.name}, for {said}: {deeds} ({count})"))
+        notes.append((Topic.REMEDY, f"{title}, for {said}: {deeds} ({count})"))
         if rule.set_env or rule.set_args:
             others = tuple(name for name in chart.in_force if name != rule.name)
             chart = replace(chart, in_force=(*others, rule.name))

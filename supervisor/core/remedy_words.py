@@ -22,7 +22,7 @@ from supervisor.core.spec import (
     WaitFor,
 )
 
-_LONGEST = 160
+_LONGEST = 120
 """Characters of a line or of a probe's words that are quoted."""
 
 
@@ -73,6 +73,11 @@ def seen(what: Seen, known: Collection[str] = ()) -> str:
             return f"its {kind} probe failed {often}: {_quoted(last, known)}"
         case _:
             assert_never(what)
+
+
+def title(name: str) -> str:
+    """Return what a rule is called in a sentence."""
+    return name if name.startswith("remedy") else f"remedy {name}"
 
 
 def trigger(rule: Remedy) -> str:

@@ -53,7 +53,7 @@ from supervisor.core.health import (
     Health,
     Noticed,
 )
-from supervisor.core.remedy_words import Failing, Printed, Seen
+from supervisor.core.remedy_words import Failing, Printed, Seen, title
 from supervisor.core.restart import Again, Done, Enough, Record
 from supervisor.core.spec import ServiceSpec
 from supervisor.core.unit import (
@@ -445,11 +445,11 @@ def _treat(unit: Unit, seen: Seen, now: float) -> Step:
     unit, effects, rule = healing.choose(unit, seen, now)
     if rule is None:
         return unit, effects
-    why, phase = remedies.because(unit.spec, seen), unit.phase
+    why, phase = f"needed {title(rule.name)}", unit.phase
     if rule.ends_the_run and isinstance(phase, Running):
-        words = f"to apply remedy {rule.name}"
+        words = f"to apply {title(rule.name)}"
         unit, more = _end(unit, phase.run, phase.pid, phase.started_at, words, now, failure=why)
-        effects, phase = (*effects, *more), unit.phase
+        effects = (*effects, *more)
     unit, more = healing.treat(unit, rule, why, now)
     return unit, (*effects, *more)
 

@@ -119,7 +119,7 @@ class Healing:
 
     rule: Remedy
     why: str
-    """What the last run has shown."""
+    """What the last run did, or needed: "exited with code 78"."""
     number: int
     """Of the `Apply` that is under way."""
     left: tuple[RemedyStep, ...]
