@@ -229,7 +229,7 @@ class Do(Keys):
 class Limit(Keys):
     """How often a remedy is applied at most; then it has not helped."""
 
-    times: Annotated[int, Integer(1, 1000)] = Field(
+    times: Annotated[int, Integer(1, 100)] = Field(
         default=_LIMIT.times, description="Times. Default 3."
     )
     within: Annotated[float, Duration(1, 366 * DAY)] = Field(

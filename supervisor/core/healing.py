@@ -112,7 +112,7 @@ def _mend(
         unit, effects = _run_beside(unit, rule)
         return unit, (*policy, *effects)
     notes = tuple(effect for effect in policy if isinstance(effect, Note))
-    healing = Healing(rule, why, 0, rule.steps(), now, phase, unit.reason, notes)
+    healing = Healing(rule, why, 0, rule.steps(), now, phase, unit.reason, now, notes)
     return _go_on(unit, healing, run, now)
 
 
@@ -148,7 +148,11 @@ def fall_back(unit: Unit, detail: str, now: float) -> Step:
     phase = unit.phase
     assert isinstance(phase, Healing), "the caller has looked"  # noqa: S101
     text = f"{words.title(phase.rule.name)} did not succeed: {detail}"
-    unit = unit.entering(phase.otherwise, phase.because, now)
+    otherwise = phase.otherwise
+    if isinstance(otherwise, Waiting):
+        # It has not waited yet.
+        otherwise = Waiting(otherwise.until + now - phase.began)
+    unit = unit.entering(otherwise, phase.because, now)
     return unit, (Note(Topic.REMEDY_SKIPPED, text, unit.last_run), *phase.notes)
 
 

@@ -190,7 +190,7 @@ def choose(spec: ServiceSpec, chart: Chart, seen: Seen, now: float, *, busy: boo
             text = f"{title} would be applied (dry_run), for {said}: {deeds}"
             notes.append((Topic.REMEDY_SKIPPED, text))
             continue
-        count = f"{len(times) + 1} of {words.limit(rule)}"
+        count = f"{len(times) + 1} of at most {words.limit(rule)}"
         notes.append((Topic.REMEDY, f"{title}, for {said}: {deeds} ({count})"))
         if rule.set_env or rule.set_args:
             others = tuple(name for name in chart.in_force if name != rule.name)

@@ -130,6 +130,7 @@ class Healing:
     """Where the unit goes if a step fails: what restart policy says, without the remedy."""
     because: str
     """The reason for that."""
+    began: float = 0.0
     notes: tuple[Note, ...] = ()
     """What is told then."""
 

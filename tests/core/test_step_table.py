@@ -10,16 +10,19 @@ from typing import get_args
 
 import pytest
 
-from supervisor.core.effects import Effect, Note
+from supervisor.core.effects import Abandon, Apply, Effect, Note, Topic
 from supervisor.core.events import (
     Admitted,
     Adopted,
+    Applied,
     Cleared,
     Event,
     Exceeded,
     Exited,
     ExitSignal,
+    Forget,
     Held,
+    Matched,
     Probed,
     Respec,
     Restart,
@@ -31,14 +34,17 @@ from supervisor.core.events import (
     TimePassed,
 )
 from supervisor.core.health import Health, Tally
-from supervisor.core.spec import ProbeKind
+from supervisor.core.remedy import Chart
+from supervisor.core.spec import OutputTrigger, ProbeKind, Remedy, RemedyCommand
 from supervisor.core.step import step
 from supervisor.core.unit import (
+    Beside,
     Blocked,
     Clearing,
     Completed,
     Failed,
     Goal,
+    Healing,
     Phase,
     Running,
     Spawning,
@@ -51,7 +57,27 @@ from tests.core.specimens import NO, OLDER, PID, RUN, forgiving, probe, service
 
 NOW = 100.0
 CRASH = ExitSignal(9)
-SPEC = service(readiness=probe(failures=1), liveness=probe(failures=1), restart=forgiving())
+STEP = 3
+MENDING = Remedy("mending", OutputTrigger("mend"), run=RemedyCommand(("rm",)), restart=True)
+SPEC = replace(
+    service(readiness=probe(failures=1), liveness=probe(failures=1), restart=forgiving()),
+    remedies=(
+        Remedy("new", OutputTrigger("new"), set_env={"A": "1"}, restart=True),
+        Remedy("old", OutputTrigger("old"), set_env={"B": "1"}, restart=True),
+        MENDING,
+    ),
+)
+HEALING = Healing(
+    MENDING,
+    "needed it",
+    number=STEP,
+    left=(),
+    until=NOW,
+    otherwise=Waiting(NOW),
+    because="needed it",
+    began=50.0,
+    notes=(Note(Topic.RESTARTING, "needed it; restart 1 in 0.2 s"),),
+)
 
 
 def _health(*, asking: bool) -> Health:
@@ -61,7 +87,10 @@ def _health(*, asking: bool) -> Health:
 
 
 def _unit(goal: Goal, phase: Phase) -> Unit:
-    return Unit(SPEC, goal, phase, reason="because", since=50.0, last_run=RUN)
+    chart = Chart(in_force=("old",), of_run=("old",))
+    return Unit(
+        SPEC, goal, phase, reason="because", since=50.0, last_run=RUN, chart=chart, steps=STEP
+    )
 
 
 UP, DOWN = Goal.UP, Goal.DOWN
@@ -72,6 +101,9 @@ SITUATIONS: dict[str, Unit] = {
     "spawning, stop asked": _unit(DOWN, Spawning(RUN)),
     "running": _unit(UP, Running(RUN, PID, 50.0, _health(asking=False))),
     "running, probes in flight": _unit(UP, Running(RUN, PID, 50.0, _health(asking=True))),
+    "running, remedy beside": replace(
+        _unit(UP, Running(RUN, PID, 50.0, _health(asking=False))), beside=Beside(STEP, "new")
+    ),
     "stopping": _unit(DOWN, Stopping(RUN, PID, 50.0, NOW)),
     "stopping to restart": _unit(UP, Stopping(RUN, PID, 50.0, NOW)),
     "stopping as dead": _unit(UP, Stopping(RUN, PID, 50.0, NOW, failure="hangs")),
@@ -80,7 +112,11 @@ SITUATIONS: dict[str, Unit] = {
     "clearing to restart": _unit(UP, Clearing(RUN, CRASH, asked=True)),
     "clearing a crash": _unit(UP, Clearing(RUN, CRASH, asked=False)),
     "clearing the dead": _unit(UP, Clearing(RUN, CRASH, asked=False, failure="hangs")),
+    "clearing to mend": _unit(
+        UP, Clearing(RUN, CRASH, asked=False, failure="needed it", remedy=MENDING)
+    ),
     "waiting": _unit(UP, Waiting(NOW)),
+    "healing": _unit(UP, HEALING),
     "failed": _unit(UP, Failed()),
     "failed to stop": _unit(DOWN, Failed(left=RUN)),
     "completed": _unit(UP, Completed()),
@@ -105,6 +141,10 @@ HAPPENINGS: dict[str, Event] = {
     "respec": Respec(replace(SPEC, description="described anew")),
     "exceeded": Exceeded(RUN, "uses too much"),
     "resumed": Resumed(60.0),
+    "forget": Forget("x"),
+    "matched": Matched(RUN, "new", "a new line"),
+    "applied": Applied(STEP, True, "done"),
+    "in vain": Applied(STEP, False, "exited with code 1"),
 }
 
 OF_AN_OLDER_RUN: tuple[Event, ...] = (
@@ -114,6 +154,7 @@ OF_AN_OLDER_RUN: tuple[Event, ...] = (
     Cleared(OLDER, ("pid 4712",)),
     Probed(OLDER, ProbeKind.LIVENESS, NO),
     Exceeded(OLDER, "uses too much"),
+    Matched(OLDER, "new", "a new line"),
 )
 
 # One line per happening, in the order of HAPPENINGS.
@@ -137,6 +178,10 @@ TABLE: dict[str, str] = {
         respec       Stopped DOWN
         exceeded     =
         resumed      =
+        forget       Stopped DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "blocked": """
         start        =
@@ -157,6 +202,10 @@ TABLE: dict[str, str] = {
         respec       Blocked UP
         exceeded     =
         resumed      =
+        forget       Blocked UP remedy
+        matched      Blocked UP remedy
+        applied      =
+        in vain      =
     """,
     "spawning": """
         start        =
@@ -177,6 +226,10 @@ TABLE: dict[str, str] = {
         respec       Spawning UP
         exceeded     =
         resumed      =
+        forget       Spawning UP remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "spawning, stop asked": """
         start        Spawning UP asked
@@ -197,6 +250,10 @@ TABLE: dict[str, str] = {
         respec       Spawning DOWN
         exceeded     =
         resumed      =
+        forget       Spawning DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "running": """
         start        =
@@ -217,6 +274,10 @@ TABLE: dict[str, str] = {
         respec       Running UP
         exceeded     Stopping UP stopping Signal
         resumed      Running UP
+        forget       Running UP remedy
+        matched      Stopping UP remedy stopping Signal
+        applied      =
+        in vain      =
     """,
     "running, probes in flight": """
         start        =
@@ -237,6 +298,34 @@ TABLE: dict[str, str] = {
         respec       Running UP
         exceeded     Stopping UP stopping Signal
         resumed      Running UP
+        forget       Running UP remedy
+        matched      Stopping UP remedy stopping Signal
+        applied      =
+        in vain      =
+    """,
+    "running, remedy beside": """
+        start        =
+        stop         Stopping DOWN Abandon stopping Signal
+        restart      Stopping UP Abandon stopping Signal
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       Clearing UP exited Clear
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         Running UP Ask Ask
+        respec       Running UP
+        exceeded     Stopping UP stopping Signal
+        resumed      Running UP
+        forget       Running UP remedy
+        matched      Stopping UP remedy stopping Signal
+        applied      Running UP remedy
+        in vain      Running UP remedy-skipped
     """,
     "stopping": """
         start        Stopping UP asked
@@ -257,6 +346,10 @@ TABLE: dict[str, str] = {
         respec       Stopping DOWN
         exceeded     =
         resumed      Stopping DOWN
+        forget       Stopping DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "stopping to restart": """
         start        =
@@ -277,6 +370,10 @@ TABLE: dict[str, str] = {
         respec       Stopping UP
         exceeded     =
         resumed      Stopping UP
+        forget       Stopping UP remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "stopping as dead": """
         start        =
@@ -297,6 +394,10 @@ TABLE: dict[str, str] = {
         respec       Stopping UP
         exceeded     =
         resumed      Stopping UP
+        forget       Stopping UP remedy
+        matched      Stopping UP remedy
+        applied      =
+        in vain      =
     """,
     "killed": """
         start        Stopping UP asked
@@ -317,6 +418,10 @@ TABLE: dict[str, str] = {
         respec       Stopping DOWN
         exceeded     =
         resumed      Stopping DOWN
+        forget       Stopping DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "clearing": """
         start        Clearing UP asked
@@ -337,6 +442,10 @@ TABLE: dict[str, str] = {
         respec       Clearing DOWN
         exceeded     =
         resumed      =
+        forget       Clearing DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "clearing to restart": """
         start        =
@@ -357,6 +466,10 @@ TABLE: dict[str, str] = {
         respec       Clearing UP
         exceeded     =
         resumed      =
+        forget       Clearing UP remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "clearing a crash": """
         start        =
@@ -377,6 +490,10 @@ TABLE: dict[str, str] = {
         respec       Clearing UP
         exceeded     =
         resumed      =
+        forget       Clearing UP remedy
+        matched      Clearing UP remedy
+        applied      =
+        in vain      =
     """,
     "clearing the dead": """
         start        =
@@ -397,6 +514,34 @@ TABLE: dict[str, str] = {
         respec       Clearing UP
         exceeded     =
         resumed      =
+        forget       Clearing UP remedy
+        matched      Clearing UP remedy
+        applied      =
+        in vain      =
+    """,
+    "clearing to mend": """
+        start        =
+        stop         Clearing DOWN asked
+        restart      Clearing UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       =
+        cleared      Healing UP Apply
+        left over    Healing UP left-over Apply
+        not ready    =
+        not alive    =
+        time         =
+        respec       Clearing UP
+        exceeded     =
+        resumed      =
+        forget       Clearing UP remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "waiting": """
         start        Blocked UP asked
@@ -417,6 +562,34 @@ TABLE: dict[str, str] = {
         respec       Waiting UP
         exceeded     =
         resumed      =
+        forget       Waiting UP remedy
+        matched      Blocked UP remedy
+        applied      =
+        in vain      =
+    """,
+    "healing": """
+        start        Blocked UP Abandon asked
+        stop         Stopped DOWN Abandon stopped
+        restart      Blocked UP Abandon asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      Running UP adopted
+        exited       =
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        time         Waiting UP Abandon remedy-skipped restarting
+        respec       Healing UP
+        exceeded     =
+        resumed      Healing UP
+        forget       Healing UP remedy
+        matched      =
+        applied      Blocked UP remedy restarting
+        in vain      Waiting UP remedy-skipped restarting
     """,
     "failed": """
         start        Blocked UP asked
@@ -437,6 +610,10 @@ TABLE: dict[str, str] = {
         respec       Failed UP
         exceeded     =
         resumed      =
+        forget       Failed UP remedy
+        matched      Blocked UP remedy restarting
+        applied      =
+        in vain      =
     """,
     "failed to stop": """
         start        Clearing UP asked Clear
@@ -457,6 +634,10 @@ TABLE: dict[str, str] = {
         respec       Failed DOWN
         exceeded     =
         resumed      =
+        forget       Failed DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "completed": """
         start        Blocked UP asked
@@ -477,6 +658,10 @@ TABLE: dict[str, str] = {
         respec       Completed UP
         exceeded     =
         resumed      =
+        forget       Completed UP remedy
+        matched      Blocked UP remedy restarting
+        applied      =
+        in vain      =
     """,
 }
 
@@ -529,7 +714,7 @@ def test_cell(cell: Cell) -> None:
         return
     assert _words(after, effects) == cell.expected
     assert after.reason
-    runs = {effect.run for effect in effects if not isinstance(effect, Note)}
+    runs = {effect.run for effect in effects if not isinstance(effect, Note | Apply | Abandon)}
     assert runs <= {after.run()}, "what is to be done is about the run that there is now"
 
 
