@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import os
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +14,7 @@ from supervisor.control.messages import (
     Accepted,
     ChangeMessage,
     FleetStatus,
+    Metrics,
     Plan,
     Reloading,
     Treated,
@@ -29,9 +31,16 @@ from supervisor.journal import Entry, Journal
 from supervisor.machine import Machine
 from supervisor.output import Output
 from supervisor.posix.spawn import SpawnError
+from supervisor.probes.expectations import line_of
 from supervisor.remedy_status import treated_service
 from supervisor.runtime import Runtime
 from supervisor.status import Measured, percent_of_core, service_status
+from supervisor.tally import LATENCY_BOUNDS, service_metrics
+
+COMPLAINTS, COMPLAINT_WINDOW = 10, 600.0
+"""Lines that the courier may write into the journal within so many seconds."""
+LONGEST_COMPLAINT = 500
+"""Characters of one."""
 
 
 class Busy(Exception):  # noqa: N818 - it is no error of ours
@@ -77,12 +86,15 @@ class Api:
         self._adopt_spec = adopt_spec
         self._upgrading = False
         self._cpu_before: dict[str, tuple[float, float]] = {}
+        self._complained_at: deque[float] = deque()
 
     def routes(self) -> Routes:
         """Return the handler of every method and path."""
         return {
             ("GET", "/v1/status"): self._get_status,
             ("GET", "/v1/events"): self._get_events,
+            ("GET", "/v1/metrics"): self._get_metrics,
+            ("POST", "/v1/courier"): self._post_courier,
             ("GET", "/v1/remedies"): self._get_remedies,
             ("POST", "/v1/remedies/forget"): self._post_forget,
             ("POST", "/v1/start"): self._post_start,
@@ -133,6 +145,29 @@ class Api:
             ],
         }
         return Reply(200, status)
+
+    async def _get_metrics(self, _request: Request) -> Reply:
+        lost = await self._output.lost()
+        usage = self._machine.usage()
+        fleet, tally = self._runtime.fleet, self._machine.tally
+        began = time.time() - time.monotonic()
+        metrics: Metrics = {
+            "daemon": {
+                "version": __version__,
+                "started_at": round(began + self._life.began, 2),
+                "upgrades": self._life.upgrades,
+                "journal_seq": self._journal.seq,
+                "journal_lost": self._journal.lost,
+            },
+            "latency_bounds": list(LATENCY_BOUNDS),
+            "services": [
+                service_metrics(
+                    fleet, name, tally.of(name), usage.get(name), lost.get(name, 0), began
+                )
+                for name in fleet.units
+            ],
+        }
+        return Reply(200, metrics)
 
     async def _get_events(self, request: Request) -> Reply | Stream:
         try:
@@ -195,6 +230,20 @@ class Api:
             self._life.stopping = True
             self._life.ending.set()
         return Reply(202, _accepted(names, [], seq))
+
+    async def _post_courier(self, request: Request) -> Reply:
+        """Let the courier write into the journal whom it could not tell; so much, and no more."""
+        text = request.json.get("text") if isinstance(request.json, dict) else None
+        if not isinstance(text, str) or not text:
+            return problem(400, "there is no text", 'send {"text": "phone: gave up: …"}')
+        now = time.monotonic()
+        while self._complained_at and now - self._complained_at[0] >= COMPLAINT_WINDOW:
+            self._complained_at.popleft()
+        if len(self._complained_at) >= COMPLAINTS:
+            return problem(429, "too many complaints", "see: atlasctl notify")
+        self._complained_at.append(now)
+        self._journal.append("", Topic.TROUBLE, line_of(text)[:LONGEST_COMPLAINT])
+        return Reply(200, {})
 
     def _command(self, request: Request, verb: str) -> Reply:
         if (refusal := self._leaving()) is not None:

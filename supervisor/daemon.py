@@ -30,13 +30,14 @@ from supervisor.config.problems import ConfigError
 from supervisor.config.root import state_dir
 from supervisor.control.server import BindError, ControlServer
 from supervisor.core.effects import Topic
-from supervisor.core.events import Event, Exceeded, Matched, RunId
+from supervisor.core.events import Event, Exceeded, Exited, Matched, RunId
 from supervisor.core.spec import FleetSpec
 from supervisor.core.unit import Running, Stopped
 from supervisor.journal import Journal
 from supervisor.ledger import Ledger
 from supervisor.logs.capacity import raise_file_limit
 from supervisor.machine import Machine
+from supervisor.notify.keeper import CourierKeeper
 from supervisor.output import Output
 from supervisor.posix.lock import DaemonLock, LockHeldError
 from supervisor.posix.reaper import Reaper
@@ -125,6 +126,13 @@ class Daemon:
             Clocks(),
         )
         self._reaper = Reaper(self._machine.child_ended)
+        self._courier = CourierKeeper(
+            spec.state_dir,
+            os.environ,
+            self._machine.launcher,
+            lambda: self._journal.seq,
+            self._complain,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._memory_watch: asyncio.Task[None] | None = None
         self._server = ControlServer(
@@ -143,6 +151,10 @@ class Daemon:
         )
 
     def _post(self, name: str, event: Event) -> None:
+        if isinstance(event, Exited):
+            self._machine.tally.exited(name, event.exit)
+        elif isinstance(event, Exceeded):
+            self._machine.tally.exceeded(name)
         self._runtime.post(name, event)
 
     def _matched(self, name: str, match: Match) -> None:
@@ -188,6 +200,7 @@ class Daemon:
                 pass
         finally:
             await self._server.close()
+            await self._courier.close(at_once=False)
             self._runtime.close()
             await self._output.close(quit_sink=self._runtime.quiet())
             self._machine.close()
@@ -281,6 +294,7 @@ class Daemon:
 
     async def _execute_new_code(self) -> None:
         """Let the installed code take this process over. Returns only if that cannot be done."""
+        await self._courier.close(at_once=True)
         control = await self._server.pause()
         handover = Handover(self._lock.fileno(), control, self._life.upgrades + 1, __version__)
         try:
@@ -291,12 +305,14 @@ class Daemon:
         if self._life.stopping:
             self._life.ending.set()
         await self._server.start()
+        self._courier.go_by(self._spec)
 
     # What goes on beside ---------------------------------------------------------------------
 
     def _adopt_spec(self, spec: FleetSpec) -> None:
         """Go by another configuration in all that is the daemon's own."""
         self._spec = spec
+        self._courier.go_by(spec)
         limited = any(service.limits.memory for service in spec.services)
         if limited and self._memory_watch is None:
             self._memory_watch = self._begin_task(self._watch_memory())

@@ -61,6 +61,7 @@ from supervisor.remedy_steps import Ground, take
 from supervisor.runs import LiveRun, Runs
 from supervisor.sockets import HeldSockets, Private, busy_ports, port_is_free, private
 from supervisor.surroundings import surroundings
+from supervisor.tally import Tally
 
 KILL_TIMEOUT = 5.0
 """Seconds within which SIGKILL must have ended a tree, or what is left is reported."""
@@ -90,6 +91,7 @@ class Machine:
         self._prober = Prober()
         self._fingerprints: dict[str, tuple[ServiceSpec, int]] = {}
         self.launcher = Launcher()
+        self.tally = Tally()
         self.enrolment = Enrolment(self.fleet, self._complain)
         self.runs = Runs(logs_dir, lambda: output.pids | self.launcher.pids, self.enrolment.retire)
         self.sockets = HeldSockets(output)
@@ -245,7 +247,9 @@ class Machine:
             environment=lambda: self.environment(spec, run),
             launcher=ServiceLauncher(self.launcher, spec.user, spec.umask),
         )
-        return await self._prober.ask(probe_spec, context)
+        result = await self._prober.ask(probe_spec, context)
+        self.tally.probed(spec.name, kind, result)
+        return result
 
     async def apply(self, spec: ServiceSpec, run: RunId, step: RemedyStep) -> tuple[bool, str]:
         """See `Host.apply`."""
@@ -286,10 +290,12 @@ class Machine:
         self._ledger.forget(name)
         self._fingerprints.pop(name, None)
         self._output.forget(name)
+        self.tally.forget(name)
 
     def note(self, name: str, note: Note) -> None:
         """See `Host.note`."""
         self._journal.append(name, note.topic, note.text, note.run)
+        self.tally.note(name, note.topic)
         match note.topic:
             case Topic.EXITED | Topic.KILLED | Topic.GAVE_UP:
                 run = f"run {note.run} " if note.run is not None else ""

@@ -2,8 +2,9 @@
 
 from supervisor.control.messages import RemedyStatus, TreatedService
 from supervisor.core import remedy_words
-from supervisor.core.remedy import Chart
+from supervisor.core.remedy import Chart, Use, mark
 from supervisor.core.spec import Remedy, ServiceSpec
+from supervisor.ledger import Record
 
 
 def treated_service(spec: ServiceSpec, chart: Chart, now: float) -> TreatedService:
@@ -13,6 +14,19 @@ def treated_service(spec: ServiceSpec, chart: Chart, now: float) -> TreatedServi
         "rules": [_rule(rule, chart, now) for rule in spec.remedies],
         "pending": chart.in_force != chart.of_run,
     }
+
+
+def chart_of(record: Record | None, spec: ServiceSpec, boot: str) -> Chart:
+    """Return what remedies have done to a service; what they rest on may have been edited since."""
+    if record is None:
+        return Chart()
+    uses = tuple(Use(rule, times) for rule, times in record.uses.items())
+    if record.boot != boot:
+        uses = ()  # their times are on the clock of another boot
+    chart = Chart(record.in_force, record.of_run, uses)
+    if record.rests_on not in (0, mark(spec, chart)):
+        return Chart(uses=uses)
+    return chart
 
 
 def _rule(rule: Remedy, chart: Chart, now: float) -> RemedyStatus:

@@ -34,6 +34,7 @@ from supervisor.posix.identity import (
     started_monotonic,
 )
 from supervisor.posix.watch import watch_exit
+from supervisor.remedy_status import chart_of
 from supervisor.runs import LiveRun
 
 GRACE = 1.0
@@ -56,7 +57,7 @@ class Succession:
         for spec in specs:
             record = self.ledger.record(spec.name)
             if record is not None:
-                past[spec.name] = replace(past[spec.name], chart=chart_of(record, spec))
+                past[spec.name] = replace(past[spec.name], chart=chart_of(record, spec, boot_id()))
             if record is not None and spec.restart.policy == "never" and self._has_ended(record):
                 reason = (
                     f"run {record.run} ended while no daemon was there to see how, and its restart "
@@ -100,7 +101,7 @@ class Succession:
         if not ours and not is_alive(leader):
             return None
         name, run = spec.name, RunId(record.run)
-        started_with = remedy.amended(spec, chart_of(record, spec).of_run)
+        started_with = remedy.amended(spec, chart_of(record, spec, boot_id()).of_run)
         tree = self.machine.tree(Marker(self.machine.fleet, name, run), leader, ours=ours)
         group = self.machine.enrolment.find(name, run)
         live = LiveRun(
@@ -187,17 +188,6 @@ class Succession:
         if record.intended:
             return trees.find_leader(Marker(self.machine.fleet, record.unit, record.run))
         return None
-
-
-def chart_of(record: Record, spec: ServiceSpec) -> remedy.Chart:
-    """Return what remedies have done to a service; what they rest on may have been edited since."""
-    uses: tuple[remedy.Use, ...] = ()
-    if record.boot == boot_id():
-        uses = tuple(remedy.Use(rule, times) for rule, times in record.uses.items())
-    chart = remedy.Chart(record.in_force, record.of_run, uses)
-    if record.rests_on not in (0, remedy.mark(spec, chart)):
-        return remedy.Chart(uses=uses)
-    return chart
 
 
 def _age(process: ProcessIdentity) -> tuple[int, int]:

@@ -168,6 +168,15 @@ COMMANDS = (
         (options.keep, options.strangers, options.dry_run, options.json, options.services),
     ),
     Command(
+        "remedies",
+        "remedies:remedies",
+        "show what is done about known failures",
+        "Show the remedies of services: what each looks for, what it does, how often it was "
+        "applied and what is in force. --dry-run tries them on what was printed and happened of "
+        "late, and changes nothing. Both work without a supervisor.",
+        (options.rehearse, options.forget, options.json, options.services),
+    ),
+    Command(
         "models",
         "models:models",
         "fetch and check the files of models",
@@ -182,10 +191,10 @@ COMMANDS = (
         "doctor",
         "doctor:doctor",
         "find out what is wrong and what to do",
-        "Look at the configuration, files of models, the supervisor, the state and the ports of "
-        "services, and run the doctor of each service that has one. Nothing is changed. Works "
-        "without a supervisor. Exit code 0 if nothing is wrong, otherwise 1. `diagnose` is the "
-        "same.",
+        "Look at the configuration, files of models, the supervisor, the state, the commands and "
+        "the ports of services, their Pythons, disk, clock, login items and what older starts have "
+        "left, and run the doctor of each service that has one. Nothing is changed. Works without "
+        "a supervisor. Exit code 0 if nothing is wrong, otherwise 1. `diagnose` is the same.",
         (options.details, options.json, options.services),
     ),
     Command(
@@ -208,6 +217,22 @@ COMMANDS = (
         "configuration:schema",
         "print the JSON Schema of the configuration",
         "Print the JSON Schema (2020-12) of the YAML, which an editor can use.",
+    ),
+    Command(
+        "notify",
+        "notify:notify",
+        "show who is told when a service fails, and try it",
+        "Show who is told of what (notify: in the YAML), and how that went. With --test, tell them "
+        "something now. Works without a supervisor.",
+        (options.test, options.json, options.targets),
+    ),
+    Command(
+        "metrics",
+        "metrics:metrics",
+        "print figures for Prometheus",
+        "Print states, restarts, probes and what services use, in Prometheus' text format. To have "
+        "it in a file for node_exporter: metrics: in the YAML.",
+        (options.json,),
     ),
     Command(
         "run",

@@ -19,8 +19,10 @@ from supervisor.control.messages import (
     DaemonStatus,
     EventMessage,
     FleetStatus,
+    Metrics,
     Plan,
     Reloading,
+    Treated,
     Upgrading,
 )
 from supervisor.control.socket import SocketPathError
@@ -123,6 +125,11 @@ def fleet_status(client: ControlClient) -> FleetStatus:
     return cast("FleetStatus", client.get("/v1/status"))
 
 
+def metrics(client: ControlClient) -> Metrics:
+    """Return the figures of everything. Raises DaemonNotRunning or ControlError."""
+    return cast("Metrics", client.get("/v1/metrics"))
+
+
 def command(
     client: ControlClient, verb: Verb, names: Sequence[str], *, rolling: bool = False
 ) -> Accepted:
@@ -141,6 +148,16 @@ def compare(client: ControlClient, spec: object) -> Plan:
 def apply(client: ControlClient, spec: object, *, rolling: bool) -> Reloading:
     """Let the daemon go by this spec from now on; it answers before services have followed."""
     return cast("Reloading", client.post("/v1/reload", {"spec": spec, "rolling": rolling}))
+
+
+def treated(client: ControlClient) -> Treated:
+    """Return the remedies of every service. Raises DaemonNotRunning or ControlError."""
+    return cast("Treated", client.get("/v1/remedies"))
+
+
+def forget(client: ControlClient, names: Sequence[str]) -> Accepted:
+    """Let what remedies have set hold no more from the next start on."""
+    return cast("Accepted", client.post("/v1/remedies/forget", {"services": list(names)}))
 
 
 def upgrade(client: ControlClient) -> Upgrading:

@@ -43,6 +43,7 @@ class Invocation:
     wait: bool = True
     rolling: bool = False
     details: bool = False
+    forget: bool = False
     take_down: bool = False
     compiled: str = ""
     timeout: float = UP_TIMEOUT
@@ -58,6 +59,8 @@ class Invocation:
     action: ModelAction = "list"
     models: tuple[str, ...] = ()
     accept_changed: tuple[str, ...] = ()
+    test: bool = False
+    targets: tuple[str, ...] = ()
 
     def system(self) -> "System":
         """Find the system that this is about. Raises ConfigError."""

@@ -64,6 +64,25 @@ def details(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def dry_run(parser: argparse.ArgumentParser) -> None:
+    """Take `--dry-run`."""
+    parser.add_argument(
+        "--dry-run",
+        dest="dry_run",
+        action="store_true",
+        help="show what would have been done of late, by logs and journal",
+    )
+
+
+def forget(parser: argparse.ArgumentParser) -> None:
+    """Take `--forget`."""
+    parser.add_argument(
+        "--forget",
+        action="store_true",
+        help="let what they have set hold no more from the next start on; limits begin anew",
+    )
+
+
 def take_down(parser: argparse.ArgumentParser) -> None:
     """Take `--take-down`."""
     parser.add_argument(
@@ -121,7 +140,7 @@ def keep(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def dry_run(parser: argparse.ArgumentParser) -> None:
+def rehearse(parser: argparse.ArgumentParser) -> None:
     """Take `--dry-run`."""
     parser.add_argument(
         "--dry-run", dest="dry_run", action="store_true", help="show what it would do, do nothing"
@@ -181,6 +200,20 @@ def accept_changed(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="with fetch: forget what was recorded of this model, fetch and record it anew",
     )
+
+
+def test(parser: argparse.ArgumentParser) -> None:
+    """Take `--test`."""
+    parser.add_argument(
+        "--test",
+        action="store_true",
+        help="send a test, and say what came back; exit code 1 if one could not be told",
+    )
+
+
+def targets(parser: argparse.ArgumentParser) -> None:
+    """Take any number of names of who is told."""
+    parser.add_argument("targets", nargs="*", metavar="NAME", help="which ones; default: all")
 
 
 # Values --------------------------------------------------------------------------------------

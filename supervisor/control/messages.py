@@ -182,3 +182,63 @@ class EventMessage(TypedDict):
     """`asked`, `seen` or `decided` (`supervisor.core.causes.Kind`)."""
     because: list[int]
     """The entries that a decision rests on, by `seq`."""
+
+
+class ProbeCounts(TypedDict):
+    """What the probes of one kind of one service came to, since this daemon began."""
+
+    ok: int
+    failed: int
+    error: int
+    """Of the prober itself: they say nothing of the service."""
+    buckets: list[int]
+    """How many took at most each of `latency_bounds`, and not as little as the one before."""
+    seconds: float
+    """How long all of them took together."""
+
+
+class ServiceMetrics(TypedDict):
+    """One service in figures."""
+
+    name: str
+    state: str
+    ready: bool
+    wanted: bool
+    """It is meant to be up."""
+    noticed: bool
+    """It works, but not as asked."""
+    started_at: float | None
+    """Unix seconds; None: no process lives."""
+    cpu_seconds: float | None
+    memory: int | None
+    processes: int
+    log_lost: int
+    starts: int
+    exits: dict[str, int]
+    """By kind: `success` (code 0), `error` (another code), `signal`, `unknown`."""
+    restarts: dict[str, int]
+    """Automatic ones by cause: `exit`, `probe`, `limit`, `spawn`."""
+    transitions: dict[str, int]
+    """By topic of the journal."""
+    probes: dict[str, ProbeCounts]
+    """By kind; only what was asked."""
+
+
+class DaemonMetrics(TypedDict):
+    """The supervisor in figures."""
+
+    version: str
+    started_at: float
+    """Unix seconds."""
+    upgrades: int
+    journal_seq: int
+    journal_lost: int
+
+
+class Metrics(TypedDict):
+    """The whole of `GET /v1/metrics`. Counts begin at 0 with each daemon, and each upgrade."""
+
+    daemon: DaemonMetrics
+    latency_bounds: list[float]
+    """Seconds. What took longer than the last is in none of the buckets."""
+    services: list[ServiceMetrics]

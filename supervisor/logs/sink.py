@@ -20,7 +20,8 @@ other half in the FIFO.
 Control, on the Unix socket `STATE_DIR/sink.sock`: one JSON object a line, answered by one in order.
 Replies are `{"ok": true, ...}` or `{"ok": false, "error": "..."}`. `op` is one of
   attach  name fifo log max_size keep compress [patterns] [run]   begin, or change any of these; an
-          error with `attached` true means that it is drained, and lost until the log can be written
+          error with `attached` true means that it is drained, and lost until the log can be
+          written, or not looked at for these patterns: it says which
   mark    name text [run]          drain, end a partial line, write a line of our own; what comes
           after it is printed by this run
   flush   name                     drain; then all that was printed before is in the log
@@ -217,12 +218,15 @@ class Sink:
         name, fifo, path = (requests.text(request, field) for field in ("name", "fifo", "log"))
         policy = requests.policy(request)
         self._need_files(FILES_OF_INLET)
-        patterns, run = requests.patterns(request), requests.run(request)
         log = self._intake.attach(name, fifo, path, policy)
+        try:
+            if "run" in request:
+                log.scanner.run = requests.run(request)
+            patterns = requests.patterns(request)
+        except RequestError as refused:  # no reason to leave the output unread
+            return {"ok": False, "attached": True, "error": str(refused)}
         if patterns is not None:
             log.scanner.look_for(patterns, log.tail(LONGEST_LINE))
-        if "run" in request:
-            log.scanner.run = run
         if log.broken:
             error = f"output is thrown away until the log can be written: {log.error}"
             return {"ok": False, "attached": True, "error": error}

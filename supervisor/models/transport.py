@@ -1,7 +1,7 @@
 """One request at a time, with this machine's proxies and certificates, and failures in words.
 
-`requests` is imported here and nowhere else in the supervisor. It reads HTTPS_PROXY, HTTP_PROXY,
-ALL_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE and .netrc.
+`requests` is imported here and in `supervisor.notify.webhook`, and nowhere else. It reads
+HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE and .netrc.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class _Session(requests.Session):
         return target
 
 
-class _Adapter(HTTPAdapter):
+class SystemTrust(HTTPAdapter):
     """Trusts this system's certificates beside those that requests brings."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -67,7 +67,7 @@ class Transport:
         self._session.headers["User-Agent"] = f"atlasctl/{__version__}"
         # What arrives must be the file's own bytes, or sizes and ranges would mean nothing.
         self._session.headers["Accept-Encoding"] = "identity"
-        self._session.mount("https://", _Adapter())
+        self._session.mount("https://", SystemTrust())
 
     def close(self) -> None:
         """Close its connections."""

@@ -42,6 +42,7 @@ class FakeDaemon:
         """Of each restart and reload: whether it was to be rolling."""
         self.upgrades = 0
         self.version = "0.1.0"
+        self.sink_pid: int | None = 42
         self.upgraded: Callable[[], None] = self._upgraded
         """What happens once an upgrade has been answered."""
         self.limits = Limits()
@@ -109,6 +110,7 @@ class FakeDaemon:
         about = daemon(stopping=self.stopping, config=self.config)
         about["pid"] = self.pid
         about["version"] = self.version
+        about["sink_pid"] = self.sink_pid
         about["upgrades"] = self.upgrades
         return Reply(200, cast("object", {"daemon": about, "services": picture}))
 

@@ -119,7 +119,9 @@ SAID = {
     "stop": "stop.signal: TERM → INT",
     "depends_on": "depends_on.db: none → ready",
     "logs": "logs.keep: 5 → 1",
-    "remedies": 'remedies.port: none → if it prints "in use": restart it, 3 times within 1 h at most',
+    "remedies": (
+        'remedies.port: none → if it prints "in use": restart it, 3 times within 1 h at most'
+    ),
 }
 
 

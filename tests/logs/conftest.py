@@ -64,6 +64,11 @@ class Control:
         assert isinstance(reply, dict)
         return reply
 
+    @property
+    def unread(self) -> bytes:
+        """What was received with an earlier line, and belongs to the next."""
+        return self._input
+
     def ask(self, op: str, fds: list[int] | None = None, /, **fields: object) -> dict[str, object]:
         self.send(json.dumps({"op": op, **fields}).encode() + b"\n", fds)
         return self.receive()

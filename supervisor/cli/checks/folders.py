@@ -11,11 +11,11 @@ from supervisor.posix.state import UnsafePathError, private_directory
 
 def folders(fleet: FleetSpec) -> Iterator[Finding]:
     """Yield what keeps logs and state from being written, if anything does."""
-    for check, path in (("logs_dir", fleet.logs_dir), ("state", fleet.state_dir)):
+    for check, path in (("logs_dir", fleet.logs_dir), ("state folder", fleet.state_dir)):
         if why := _unwritable(path):
             hint = "let it be yours (chown, chmod u+rwx), or name another folder"
             yield Finding(OURS, check, "wrong", f"{short_path(path)}: {why}", hint)
-        elif check == "state" and os.path.lexists(path):
+        elif check == "state folder" and os.path.lexists(path):
             try:
                 private_directory(path)  # it is there, so this only looks
             except UnsafePathError as error:

@@ -17,6 +17,7 @@ IMPORT_TIMEOUT: Final = 5.0
 """Seconds that an interpreter may take to find a module; it takes 0.03."""
 _CHECK: Final = "import supervisor"
 _SUPERVISORD: Final = re.compile(r"supervisor-([0-9][^-]*)(?:-[^/]*)?\.(?:dist|egg)-info")
+_PYTHON: Final = re.compile(r"python[0-9.]*")
 _FIND: Final = (
     "import importlib.util as u; s = u.find_spec('supervisor'); print(s and s.origin or '')"
 )
@@ -70,10 +71,20 @@ def service_imports(
 
 
 def _interpreter(command: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the words before `-m supervisor…`: the interpreter and its options."""
-    for at, (option, module) in enumerate(pairwise(command)):
-        if at and option == "-m" and module.partition(".")[0] == "supervisor":
-            return tuple(command[:at])
+    """Return the words before `-m supervisor…`: the interpreter and its options.
+
+    None where they are anything else: a script or a wrapper would be started by asking it.
+    """
+    if not _PYTHON.fullmatch(os.path.basename(command[0])):
+        return None
+    for at, (option, following) in enumerate(pairwise(command[1:]), start=1):
+        if option == "-m":
+            ours = following.partition(".")[0] == "supervisor"
+            return tuple(command[:at]) if ours else None
+        if not option.startswith("-") and command[at - 1] not in ("-W", "-X"):
+            return None
+        if option.startswith("-c"):
+            return None
     return None
 
 

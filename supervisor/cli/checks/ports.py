@@ -103,10 +103,10 @@ def _finding(name: str, tried: Tried, owner: PortOwner | None, ours: Ours) -> Fi
         return Finding(name, check, "ok", "free")
     if not ours.has(owner):
         hint = f"end that process, or give {name} another port"
-        text = f"{described(owner)} has it, which is not of this system"
+        text = f"{described(owner)}, has it, and is not of this system"
         return Finding(name, check, "wrong", text, hint)
     if not ours.supervised:
-        text = f"its own, {described(owner)}, which no supervisor watches now"
+        text = f"its own, {described(owner)}, and no supervisor watches it now"
         hint = "atlasctl up takes it over, atlasctl down ends it"
         return Finding(name, check, "note", text, hint)
     return Finding(name, check, "ok", f"its own, {described(owner)}")
@@ -118,10 +118,10 @@ def protected(numbers: Sequence[int], ours: Ours) -> Iterator[Finding]:
     for port in numbers:
         check, owner = f"protected port {port}", owners.get(port)
         if owner is None:
-            text = "nobody listens there; what this system expects of it is not to be had"
-            yield Finding(OURS, check, "note", text, "start what belongs there, if it is needed")
+            hint = "start what belongs there, if services here need it"
+            yield Finding(OURS, check, "note", "nobody listens there", hint)
         elif ours.has(owner):
-            text = f"{described(owner)} has it, which is of this system"
+            text = f"{described(owner)}, has it, and is of this system"
             hint = "give that service another port, or take this one out of protected_ports"
             yield Finding(OURS, check, "note", text, hint)
         else:
@@ -129,11 +129,11 @@ def protected(numbers: Sequence[int], ours: Ours) -> Iterator[Finding]:
 
 
 def described(owner: PortOwner) -> str:
-    """Return `pid 41 (node server.js) of anna, for 2 h 3 min`; the user unless it is you."""
+    """Return `pid 41 (node app.js) of anna, started 2 h 3 min ago`; the user unless it is you."""
     found = None if owner.pid is None else identify(owner.pid)
     if found is None:
         return str(owner)
     whose = "" if found.uid == os.geteuid() else f" of {account_name(found.uid)}"
     started = started_monotonic(found)
-    since = "" if started is None else f", for {duration(time.monotonic() - started)}"
+    since = "" if started is None else f", started {duration(time.monotonic() - started)} ago"
     return f"{owner}{whose}{since}"

@@ -29,8 +29,9 @@ _LOOKED: Final = 5000
 """Files of a folder that are looked at."""
 _SLACK: Final = 2.0
 """Seconds by which a clock in whole seconds may differ."""
+_SHOWN: Final = 80
+"""Characters of a command line."""
 _GENERATIONS: Final = 20
-_NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def _pid_file(
         return
     started = started_monotonic(found)
     age = 0.0 if started is None else time.monotonic() - started
-    who = f"pid {pid} ({command_of(pid)})"
+    who = f"pid {pid} ({command_of(pid)[:_SHOWN]})"
     if now - age > changed + _SLACK:
         text = f"{path} names {who}, which is younger than the file, and another program"
         yield Finding(OURS, check, "note", text, remove)
@@ -87,7 +88,7 @@ def _pid_file(
         whose = [f"port {port} of {known.services[port]}" for port in held]
         what = f"was started without atlasctl, and has {listing(whose)}"
         hint = f"end it, and atlasctl can start its own: kill {pid}, then atlasctl up"
-    text = f"{path} names {who}, which has run for {duration(age)}; it {what}"
+    text = f"{path} names {who}, started {duration(age)} ago; it {what}"
     yield Finding(OURS, check, "note", text, hint)
 
 
@@ -112,7 +113,7 @@ def nohup(folders: Sequence[str], now: float) -> Iterator[Finding]:
             continue
         written = duration(now - found.st_mtime)
         text = f"{short_path(path)} ({size(found.st_size)}) was last written {written} ago"
-        hint = f"it is of a start by hand; of no use to atlasctl: rm {short_path(path)}"
+        hint = f"a start by hand has made it, atlasctl has no use for it: rm {short_path(path)}"
         yield Finding(OURS, "nohup.out", "note", text, hint)
 
 
@@ -128,9 +129,10 @@ def strange_logs(folder: str, services: Iterable[str]) -> Iterator[Finding]:
         if name not in written and os.path.isfile(os.path.join(folder, name)):
             sizes[name] = os.stat(os.path.join(folder, name)).st_size
     if (total := sum(sizes.values())) > LARGE:
-        largest = sorted(sizes, key=lambda name: -sizes[name])[:_NAMED]
+        largest = max(sizes, key=lambda name: sizes[name])
         files = count(len(sizes), "file")
-        text = f"{size(total)} in {files} of no service in {short_path(folder)}, {largest[0]} first"
+        where = short_path(folder)
+        text = f"{size(total)} in {files} of no service in {where}, the largest {largest}"
         hint = "put them away: atlasctl clean --strangers"
         yield Finding(OURS, "old logs", "note", text, hint)
 

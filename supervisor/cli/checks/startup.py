@@ -15,6 +15,7 @@ from supervisor.config.problems import ConfigError
 OLD_SCRIPT: Final = "restart_system.sh"
 _STARTING: Final = frozenset({"run", "start", "up"})
 _WITH_VALUE: Final = frozenset({"-c", "--config", "--color"})
+_SHELLS: Final = frozenset({"bash", "dash", "fish", "ksh", "sh", "zsh"})
 _SHELL_OPTIONS: Final = frozenset({"-c", "-lc", "-ic", "-cl"})
 
 
@@ -50,7 +51,8 @@ class Start:
         return any(os.path.basename(word) == OLD_SCRIPT for word in self._words())
 
     def _words(self) -> list[str]:
-        if len(self.argv) > 2 and self.argv[1] in _SHELL_OPTIONS:
+        shell = os.path.basename(self.argv[0]) in _SHELLS if self.argv else False
+        if shell and len(self.argv) > 2 and self.argv[1] in _SHELL_OPTIONS:
             return split(self.argv[2])
         return list(self.argv)
 

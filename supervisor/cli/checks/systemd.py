@@ -64,7 +64,7 @@ def _read(path: str, name: str, home: str, *, enabled: bool) -> Unit | None:
         return None
     keys = _service_keys(text)
     lines = keys.get("ExecStart", [])
-    argv = split(lines[-1].lstrip(_PREFIXES).replace("%h", home)) if lines else []
+    argv = _argv(lines[-1].replace("%h", home)) if lines else []
     environ = dict(
         word.partition("=")[::2] for line in keys.get("Environment", []) for word in split(line)
     )
@@ -75,6 +75,14 @@ def _read(path: str, name: str, home: str, *, enabled: bool) -> Unit | None:
         kill_mode=keys.get("KillMode", ["control-group"])[-1],
         enabled=enabled,
     )
+
+
+def _argv(line: str) -> list[str]:
+    command = line.lstrip(_PREFIXES)
+    words = split(command)
+    if "@" in line.removesuffix(command):
+        del words[1:2]  # what the program is to see as its own name
+    return words
 
 
 def _service_keys(text: str) -> dict[str, list[str]]:

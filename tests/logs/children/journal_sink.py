@@ -1,0 +1,10 @@
+"""A sink that moves bytes as one of macOS does, without splice: `journal_sink.py STATE`."""
+
+import sys
+
+from supervisor.logs import sink
+from supervisor.logs.transfer import Journal
+
+if __name__ == "__main__":
+    sink.open_mover = Journal  # type: ignore[attr-defined,assignment]
+    sys.exit(sink.main(sys.argv[1:]))
