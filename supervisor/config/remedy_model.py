@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from supervisor.config.document import Kind, Scalar
 from supervisor.config.fields import (
@@ -100,6 +107,21 @@ def check_exits(ways: list[tuple[str, int]]) -> list[tuple[str, int]]:
     return ways
 
 
+Exits = Annotated[
+    list[Annotated[tuple[str, int], ExitWay()]],
+    BeforeValidator(as_list),
+    AfterValidator(check_exits),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                ExitWay().schema(),
+                {"type": "array", "items": ExitWay().schema(), "minItems": 1},
+            ]
+        }
+    ),
+]
+
+
 class When(Keys):
     """What a failure looks like: exactly one of output, exit and probe."""
 
@@ -112,14 +134,7 @@ class When(Keys):
         description="Text in a line that it prints, upper and lower case as written. * stands for"
         " anything within the line; a star itself is \\*.",
     )
-    exit: (
-        Annotated[
-            list[Annotated[tuple[str, int], ExitWay()]],
-            BeforeValidator(as_list),
-            AfterValidator(check_exits),
-        ]
-        | None
-    ) = Field(
+    exit: Exits | None = Field(
         default=None,
         description="Exit codes and signals by which it ends though nobody has asked it to.",
     )

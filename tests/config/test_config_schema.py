@@ -79,6 +79,7 @@ def test_every_key_is_described() -> None:
 
 
 S = "version: 1\nservices:\n  a: "
+R = S + "{command: [x], remedies: ["
 
 
 @pytest.mark.parametrize(
@@ -116,8 +117,16 @@ S = "version: 1\nservices:\n  a: "
         S + '{command: [x]}\nnotify: [{name: a, services: a, webhook: {url: "${U:-http://h}"}}]',
         "version: 1\nmetrics: a.prom\nservices: {}",
         "version: 1\nmetrics: {file: a.prom, every: 5s}\nservices: {}",
+        R + "{when: {output: a*b}, do: {set_env: {A: 1}, set_args: {-d: cpu, --q: true}}}]}",
+        R + "{when: {exit: 78}, do: {give_up: see it}, limit: {times: 1, within: 1m}}]}",
+        R + "{name: a, when: {exit: [137, SIGKILL]}, do: {restart: true}, dry_run: true}]}",
+        R + "{when: {output: a}, do: {run: {command: rm x, timeout: 5s}}}]}",
+        R + "{when: {output: a}, do: {wait_for: {port_free: 80, timeout: 5s}, restart: true}}]}",
+        R + "{when: {output: a}, do: {wait_for: {command: [x]}, restart: true}}]}",
+        R + "{when: {probe: liveness, failed: 3, says: '*x'}, do: {restart: true}}],"
+        " probes: {liveness: {tcp: {port: 1}}}}",
     ],
-    ids=range(32),
+    ids=range(39),
 )
 def test_both_accept(text: str) -> None:
     VALIDATOR.validate(yaml.safe_load(text))
@@ -173,7 +182,7 @@ def test_both_accept(text: str) -> None:
         S + "{command: [x], ports: [1], probes: {liveness: {http: {json: {}}}}}",
         S + "{command: [x], ports: [1], probes: {liveness: {http: {json: x}}}}",
         S + "{command: [x], probes: {transaction: {tcp: {}}}}",
-        S + "{command: [x], remedies: []}",
+        S + "{command: [x], remedies: {}}",
         S + "{command: [x], umask: 022}",
         S + "{command: [x], umask: 22}",
         S + '{command: [x], umask: "755"}',
@@ -197,8 +206,17 @@ def test_both_accept(text: str) -> None:
         "version: 1\nnotify: [{webhook: ftp://h/x}]\nservices: {}",
         "version: 1\nnotify: [{webhook: {format: json}}]\nservices: {}",
         "version: 1\nmetrics: {every: 5s}\nservices: {}",
+        R + "{when: {}, do: {restart: true}}]}",
+        R + "{when: {output: a, exit: 1}, do: {restart: true}}]}",
+        R + "{when: {output: a}}]}",
+        R + "{when: {exit: 256}, do: {restart: true}}]}",
+        R + "{when: {exit: []}, do: {restart: true}}]}",
+        R + "{when: {probe: alive}, do: {restart: true}}]}",
+        R + "{when: {output: a}, do: {wait_for: {port_free: 1, file: x}, restart: true}}]}",
+        R + "{when: {output: a}, do: {set_args: {device: cpu}}}]}",
+        R + "{when: {output: a}, do: {run: [rm]}}]}",
     ],
-    ids=range(70),
+    ids=range(79),
 )
 def test_both_refuse(text: str) -> None:
     assert (_accepted_by_schema(text), _accepted_by_validator(text)) == (False, False)

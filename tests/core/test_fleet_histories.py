@@ -6,7 +6,7 @@ nothing is asked again: a fair system takes over, and what the operator last wan
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +40,7 @@ from supervisor.core.spec import (
     RestartSpec,
     ServiceSpec,
     StopSpec,
+    Trigger,
     WaitFor,
 )
 from tests.core.simulation import Slot, World
@@ -83,7 +84,7 @@ policies = st.builds(
 )
 
 
-triggers = st.sampled_from(
+triggers: st.SearchStrategy[Trigger] = st.sampled_from(
     [
         OutputTrigger("one"),
         OutputTrigger("two"),
@@ -94,7 +95,7 @@ triggers = st.sampled_from(
         ProbeTrigger(ProbeKind.STARTUP, 1),
     ]
 )
-deeds_of_rules = st.fixed_dictionaries(
+deeds_of_rules: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "restart": st.sampled_from([True, True, False]),
         "set_env": st.sampled_from([{}, {"A": "1"}, {"A": "2"}]),

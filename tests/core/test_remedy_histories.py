@@ -13,6 +13,7 @@ from supervisor.core.events import ExitCode
 from supervisor.core.spec import (
     Backoff,
     ExitTrigger,
+    FleetSpec,
     GiveUp,
     OutputTrigger,
     Remedy,
@@ -40,8 +41,8 @@ def at_once(*rules: Remedy, after: int = 3) -> ServiceSpec:
 
 
 @given(fleets_of(most=1, rules=True), st.lists(trouble, min_size=20, max_size=120))
-def test_trouble_without_end(spec: object, history: list[Move]) -> None:
-    world = World(spec)  # type: ignore[arg-type]
+def test_trouble_without_end(spec: FleetSpec, history: list[Move]) -> None:
+    world = World(spec)
     world.start(*world.places)
     for move in history:
         play(world, move)
@@ -49,8 +50,8 @@ def test_trouble_without_end(spec: object, history: list[Move]) -> None:
 
 
 @given(fleets_of(most=2, rules=True), st.lists(anything, min_size=20, max_size=120))
-def test_trouble_and_operators(spec: object, history: list[Move]) -> None:
-    world = World(spec)  # type: ignore[arg-type]
+def test_trouble_and_operators(spec: FleetSpec, history: list[Move]) -> None:
+    world = World(spec)
     world.start(*world.places)
     for move in history:
         play(world, move)

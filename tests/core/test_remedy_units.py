@@ -70,6 +70,7 @@ from tests.core.specimens import (
 )
 
 ONE, TWO = RunId(1), RunId(2)
+TERMINATED = ExitSignal(15)
 FALLBACK = Remedy("mps", OutputTrigger("MPS"), set_env={"FALLBACK": "1"}, restart=True)
 CLEAN = RemedyCommand(("rm", "-r", "cache"), timeout=10.0)
 PORT = WaitFor(PortFree(3001), timeout=30.0)
@@ -79,14 +80,13 @@ LINE = Matched(ONE, "MPS", "no operator on MPS")
 
 def running(*rules: Remedy, spec: ServiceSpec | None = None) -> Unit:
     spec = replace(spec or service(), remedies=rules)
-    unit, _ = run_through(
-        Unit(spec), (0.0, Start("x")), (0.0, Admitted()), (0.0, Spawned(ONE, PID))
-    )
+    begin: list[Event] = [Start("x"), Admitted(), Spawned(ONE, PID)]
+    unit, _ = run_through(Unit(spec), *((0.0, event) for event in begin))
     assert isinstance(unit.phase, Running)
     return unit
 
 
-def ended(at: float, ending: Exit = ExitSignal(15), run: RunId = ONE) -> list[tuple[float, Event]]:
+def ended(at: float, ending: Exit = TERMINATED, run: RunId = ONE) -> list[tuple[float, Event]]:
     return [(at, Exited(run, ending)), (at, Cleared(run))]
 
 
@@ -210,7 +210,7 @@ def healing(at: float = 6.0) -> Unit:
 
 
 def test_steps_are_taken_one_after_the_other_and_then_it_starts() -> None:
-    unit, effects = run_through(
+    _, effects = run_through(
         healing(),
         (7.0, Applied(1, True, "rm exited with code 0")),
         (8.0, Applied(1, True, "said twice")),
