@@ -6,14 +6,18 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from supervisor.core.effects import Note, Topic
-from supervisor.core.events import ExitCode, Exited, ExitSignal, Probed, ProbeResult, RunId
+from supervisor.core.events import ExitCode, Exited, ExitSignal, Matched, Probed, ProbeResult, RunId
+from supervisor.core.remedy import amended
 from supervisor.core.spec import (
     Backoff,
     Dependency,
     FleetSpec,
     GiveUp,
+    OutputTrigger,
     ProbeKind,
     ProbeSpec,
+    Remedy,
+    RemedyCommand,
     RemedyStep,
     RestartSpec,
     ServiceSpec,
@@ -44,6 +48,8 @@ class PretendHost:
     notes: list[tuple[str, Topic]] = field(default_factory=list)
     steps: list[RemedyStep] = field(default_factory=list)
     step_hangs: bool = False
+    step_error: Exception | None = None
+    environments: list[dict[str, str]] = field(default_factory=list)
     cancelled: list[RemedyStep] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     unanswered: list[asyncio.Future[ProbeResult]] = field(default_factory=list)
@@ -58,6 +64,7 @@ class PretendHost:
             raise self.refuse.pop(0)
         name = unit.spec.name
         self.spawned.append((name, run))
+        self.environments.append(dict(amended(unit.spec, unit.chart.in_force).env))
         if beside:
             self.beside.append((name, run))
         return 1000 + len(self.spawned)
@@ -87,6 +94,8 @@ class PretendHost:
 
     async def apply(self, spec: ServiceSpec, run: RunId, step: RemedyStep) -> tuple[bool, str]:
         self.steps.append(step)
+        if self.step_error is not None:
+            raise self.step_error
         if self.step_hangs:
             try:
                 await asyncio.Event().wait()
@@ -264,6 +273,57 @@ async def test_a_rolling_restart_ends_the_old_run_when_the_new_one_is_ready() ->
     runtime.post("a", Exited(RunId(1), ExitSignal(15)))
     assert runtime.steady()
     assert runtime.fleet.units["a"].state() == "healthy"
+    runtime.close()
+
+
+MENDING = Remedy(
+    "mending",
+    OutputTrigger("one"),
+    set_env={"A": "1"},
+    run=RemedyCommand(("rm",)),
+    restart=True,
+)
+
+
+async def test_a_remedy_takes_its_steps_and_starts_what_it_has_mended() -> None:
+    host = PretendHost()
+    runtime = runtime_of(host, service("a", remedies=(MENDING,)))
+    runtime.start(["a"], "test")
+    runtime.post("a", Matched(RunId(1), "one", "one of many"))
+    assert host.signals == [("a", 15)]
+    runtime.post("a", Exited(RunId(1), ExitSignal(15)))
+    assert runtime.fleet.units["a"].state() == "healing"
+    await until(runtime, "a", "running")
+    assert host.steps == [MENDING.run]
+    assert host.spawned == [("a", 1), ("a", 2)]
+    assert host.environments == [{}, {"A": "1"}]
+    runtime.close()
+
+
+async def test_a_stop_ends_what_a_remedy_has_begun() -> None:
+    host = PretendHost(step_hangs=True)
+    runtime = runtime_of(host, service("a", remedies=(MENDING,)))
+    runtime.start(["a"], "test")
+    runtime.post("a", Matched(RunId(1), "one", "one of many"))
+    runtime.post("a", Exited(RunId(1), ExitSignal(15)))
+    async with asyncio.timeout(10):
+        while not host.steps:  # noqa: ASYNC110 - the next turn of the loop begins it
+            await asyncio.sleep(0)
+        runtime.stop(["a"], "test")
+        assert runtime.quiet()
+        while not host.cancelled:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+    runtime.close()
+
+
+async def test_a_step_that_the_host_has_a_bug_in_is_one_that_failed() -> None:
+    host = PretendHost(step_error=RuntimeError("a bug"))
+    runtime = runtime_of(host, service("a", restart=AT_ONCE, remedies=(MENDING,)))
+    runtime.start(["a"], "test")
+    runtime.post("a", Matched(RunId(1), "one", "one of many"))
+    runtime.post("a", Exited(RunId(1), ExitSignal(15)))
+    await until(runtime, "a", "running")
+    assert ("a", Topic.REMEDY_SKIPPED) in host.notes
     runtime.close()
 
 
