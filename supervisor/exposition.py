@@ -139,7 +139,7 @@ def _of_processes(services: list[ServiceMetrics]) -> Iterator[Metric]:
     )
     cpu = CounterMetricFamily(
         "atlas_service_cpu_seconds",
-        "Processor time of the processes of its present run.",
+        "Processor time of its processes.",
         labels=["service"],
     )
     processes = GaugeMetricFamily("atlas_service_processes", "Its processes.", labels=["service"])
@@ -149,8 +149,7 @@ def _of_processes(services: list[ServiceMetrics]) -> Iterator[Metric]:
             started.add_metric(name, service["started_at"])
         if service["memory"] is not None:
             memory.add_metric(name, service["memory"])
-        if service["cpu_seconds"] is not None:
-            cpu.add_metric(name, service["cpu_seconds"])
+        cpu.add_metric(name, service["cpu_seconds"])
         processes.add_metric(name, service["processes"])
     yield from (started, memory, cpu, processes)
 

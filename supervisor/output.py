@@ -210,13 +210,18 @@ class Output:
     def mark(self, name: str, text: str, run: int | None = None) -> None:
         """Write a line of our own between the lines of the service.
 
-        What is printed after it is of `run`; with None, of the same as before.
+        What is printed after it is of `run`, which is to begin now; with None, of the same as
+        before.
         """
-        fields = {"name": name, "text": text}
-        if run is None:
-            self._sink.send("mark", fields)
-        else:
-            self._watches.begin(name, run, self._sink.send("mark", {**fields, "run": run}))
+        fields: dict[str, object] = {"name": name, "text": text}
+        if run is not None:
+            fields["run"] = run
+            if name in self._outlets:
+                # A sink that is busy reads this when the run has printed its first lines.
+                fields["after"] = waiting_bytes(self._outlets[name].fd)
+        answer = self._sink.send("mark", fields)
+        if run is not None:
+            self._watches.begin(name, run, answer)
 
     async def flush(self, name: str) -> bool:
         """Return when all that the service has written so far is in its log file.

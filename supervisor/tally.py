@@ -64,6 +64,18 @@ class ServiceTally:
     probes: dict[ProbeKind, ProbeTally] = field(default_factory=dict)
     ending: str = "exit"
     """Why the present run would be followed by another, as far as is known."""
+    cpu_seconds: float = 0.0
+    cpu_seen: float = 0.0
+
+    def cpu(self, seen: float) -> float:
+        """Return processor seconds that only ever grow, from what living processes have used.
+
+        That falls when one of them ends, which a collector would take for a new beginning, and
+        count all of it once more. What is used between the last look and an end is missing.
+        """
+        self.cpu_seconds += max(0.0, seen - self.cpu_seen)
+        self.cpu_seen = seen
+        return self.cpu_seconds
 
 
 class Tally:
@@ -144,7 +156,7 @@ def service_metrics(
         "wanted": unit.goal is Goal.UP,
         "noticed": unit.notice() is not None,
         "started_at": None if started_at is None else round(began + started_at, 2),
-        "cpu_seconds": None if used is None else used.cpu_seconds,
+        "cpu_seconds": round(tally.cpu(0.0 if used is None else used.cpu_seconds), 3),
         "memory": None if used is None else used.rss,
         "processes": 0 if used is None else used.processes,
         "log_lost": log_lost,

@@ -132,7 +132,7 @@ def _archive(
                     done.problems.append(str(error))
         for each in taken:
             if each.log is None:
-                _move_lone(logs_dir, each.name, folder)
+                move_lone(logs_dir, each.name, folder)
     finally:
         done.files = files_in(folder)
         if not done.files:
@@ -140,7 +140,7 @@ def _archive(
             remove(folder)
 
 
-def _move_lone(logs_dir: str, name: str, folder: str) -> None:
+def move_lone(logs_dir: str, name: str, folder: str) -> None:
     """Move a file that belongs to no log."""
     with contextlib.suppress(FileNotFoundError):
         move(logs_dir, name, folder)

@@ -146,17 +146,27 @@ COMMANDS = (
         "why",
         "story:why",
         "tell why a service is in its state",
-        "Tell what led to the present state of a service: what happened, and what was decided "
-        "for which reason. Works without a supervisor.",
+        "Tell what led to the present state of a service, in fewer than 20 lines: what happened, "
+        "what was decided for which reason, and what it printed last. Without a name: of whatever "
+        "is not well. Works without a supervisor.",
         (options.json, options.service),
     ),
     Command(
         "events",
-        "story:events",
+        "chronicle:events",
         "list what happened and was decided",
         "List the journal: what happened to services and what was decided. Works without a "
-        "supervisor, except for -f.",
-        (options.follow, options.json, options.lines("entries (default 50)"), options.services),
+        "supervisor, except for -f, which goes on when a supervisor is killed or upgraded and "
+        "another comes. With --json each line is one object: seq, at (Unix seconds), time, unit, "
+        "topic, text, run, kind (asked, seen or decided), because (what a decision rests on, by "
+        "seq).",
+        (
+            options.follow,
+            options.json,
+            options.lines("entries (default 50, with --since all)"),
+            options.since,
+            options.services,
+        ),
     ),
     Command(
         "clean",

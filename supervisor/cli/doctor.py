@@ -11,7 +11,8 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import supervisor
 from supervisor.cli.asking import asking
@@ -77,7 +78,15 @@ def looked(subject: str, check: str, look: Callable[[], Iterable[Finding]]) -> l
     except Exception as error:  # noqa: BLE001 - told as what it is
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         text = f"could not be looked at: {why}"
-        found.append(Finding(subject, check, "wrong", text, "report this, with atlasctl doctor"))
+        found.append(
+            Finding(
+                subject,
+                check,
+                "wrong",
+                text,
+                "report this, with what atlasctl doctor --json prints",
+            )
+        )
     return found
 
 
@@ -86,7 +95,7 @@ def _findings(call: Invocation, system: System) -> Iterator[Finding]:
         fleet = load(system.config)
     except ConfigError as error:
         yield from configuration.problems(error)
-        yield from supervision.supervisor(system)[1]
+        yield from _supervisor(system)[1]
         yield from _installation()
         return
     check_names(call.services, [service.name for service in fleet.services])
@@ -97,28 +106,57 @@ def _findings(call: Invocation, system: System) -> Iterator[Finding]:
     ]
     yield configuration.configuration(fleet, short_path(system.config))
     yield from looked(OURS, "models", lambda: models.models(fleet))
-    status, findings = supervision.supervisor(system)
+    status, findings = _supervisor(system)
     yield from findings
-    ours = ports.Ours.of(system.state_dir, status)
-    tried = ports.tried(fleet.services)
-    owners = ports.owners(tried)
+    known = _Ports(ports.Ours.of(system.state_dir, status))
+    yield from looked(OURS, "ports", lambda: known.look(fleet.services))
     yield from _history(system)
     yield from _installation()
     yield from _machine(fleet, chosen, os.environ)
-    yield from _surroundings(fleet, system, ours, owners)
+    yield from _beside(fleet, system, known)
     finders = looked(
         OURS, "import supervisor", lambda: imports.service_imports(chosen, os.environ, _PACKAGE)
     )
-    for service in chosen:
-        yield from _service(service, status, ours, tried[service.name], owners)
-        yield from (finding for finding in finders if finding.subject == service.name)
-        if service.doctor is not None:
-            if is_terminal(sys.stderr):
-                warn(
-                    f"asking the doctor of {service.name}, for {service.doctor.timeout:g} s at most"
-                )
-            yield from examine(service, service.doctor, os.environ)
     yield from (finding for finding in finders if finding.subject == OURS)
+    for service in chosen:
+        yield from _service(service, status, known)
+        yield from (finding for finding in finders if finding.subject == service.name)
+        yield from looked(service.name, "doctor", partial(_examined, service))
+
+
+@dataclass(slots=True)
+class _Ports:
+    """What was found out about all ports at once."""
+
+    ours: ports.Ours
+    tried: dict[str, list[ports.Tried]] = field(default_factory=dict)
+    owners: dict[int, PortOwner] = field(default_factory=dict)
+
+    def look(self, services: Sequence[ServiceSpec]) -> Iterable[Finding]:
+        """Find out; what there is to say of it is said with each service."""
+        self.tried = ports.tried(services)
+        self.owners = ports.owners(self.tried)
+        return ()
+
+
+def _supervisor(system: System) -> tuple[FleetStatus | None, list[Finding]]:
+    said: list[FleetStatus] = []
+
+    def look() -> Iterator[Finding]:
+        status, findings = supervision.supervisor(system)
+        said.extend([] if status is None else [status])
+        yield from findings
+
+    findings = looked(OURS, supervision.CHECK, look)
+    return (said[0] if said else None), findings
+
+
+def _examined(service: ServiceSpec) -> Iterable[Finding]:
+    if service.doctor is None:
+        return ()
+    if is_terminal(sys.stderr):
+        warn(f"asking the doctor of {service.name}, for {service.doctor.timeout:g} s at most")
+    return examine(service, service.doctor, os.environ)
 
 
 def _history(system: System) -> Iterator[Finding]:
@@ -175,47 +213,46 @@ def _disk(fleet: FleetSpec) -> Iterator[Finding]:
     yield from disk.disk(growth, {folder: disk.space_of(folder) for folder in growth})
 
 
-def _surroundings(
-    fleet: FleetSpec, system: System, ours: ports.Ours, owners: Mapping[int, PortOwner]
-) -> Iterator[Finding]:
+def _beside(fleet: FleetSpec, system: System, known: _Ports) -> Iterator[Finding]:
     """Look at what is beside this system: login items, what was started by hand, other ports."""
-    ask = asking(os.environ)
-    found = login.starters(sys.platform, os.environ, ask)
-    yield from looked(
-        OURS,
-        login.CHECK,
-        lambda: login.login_item(found, system.config, sys.platform, os.getuid(), ask),
-    )
-    yield from looked(
-        OURS, "old script", lambda: remains.old_callers(found.starts(), system.config)
-    )
-    known = remains.Surroundings(
-        ours,
-        {survivor.pid for survivor in survivors(system.state_dir)},
-        owners,
-        {port: service.name for service in fleet.services for port in service.all_ports()},
-    )
-    places = (fleet.root, fleet.logs_dir)
-    now, names = time.time(), [service.name for service in fleet.services]
-    yield from looked(OURS, "PID file", lambda: remains.pid_files(places, known, now))
+
+    def started_by_itself() -> Iterator[Finding]:
+        ask = asking(os.environ)
+        found = login.starters(sys.platform, os.environ, ask)
+        yield from login.login_item(found, system.config, sys.platform, os.getuid(), ask)
+        yield from remains.old_callers(found.starts(), system.config)
+
+    def pid_files() -> Iterator[Finding]:
+        processes = remains.Processes(
+            known.ours,
+            {survivor.pid for survivor in survivors(system.state_dir)},
+            known.owners,
+            {port: service.name for service in fleet.services for port in service.all_ports()},
+        )
+        yield from remains.pid_files(places, processes, now)
+
+    places, now = (fleet.root, fleet.logs_dir), time.time()
+    names = [service.name for service in fleet.services]
+    yield from looked(OURS, login.CHECK, started_by_itself)
+    yield from looked(OURS, "PID file", pid_files)
     yield from looked(OURS, "nohup.out", lambda: remains.nohup(places, now))
     yield from looked(OURS, "old logs", lambda: remains.strange_logs(fleet.logs_dir, names))
-    yield from looked(OURS, "protected ports", lambda: ports.protected(fleet.protected_ports, ours))
+    yield from looked(
+        OURS, "protected ports", lambda: ports.protected(fleet.protected_ports, known.ours)
+    )
 
 
-def _service(
-    service: ServiceSpec,
-    status: FleetStatus | None,
-    ours: ports.Ours,
-    tried: Sequence[ports.Tried],
-    owners: Mapping[int, PortOwner],
-) -> Iterator[Finding]:
-    name = service.name
-    if status is not None:
-        said = next((each for each in status["services"] if each["name"] == name), None)
-        yield from supervision.state(name, said)
-    yield from looked(name, "command", lambda: commands.command(service, os.environ))
-    yield from looked(name, "proxy", lambda: session.service_proxies(service, os.environ))
+def _service(service: ServiceSpec, status: FleetStatus | None, known: _Ports) -> Iterator[Finding]:
+    def state() -> Iterator[Finding]:
+        if status is not None:
+            said = next((each for each in status["services"] if each["name"] == name), None)
+            yield from supervision.state(name, said)
+
+    name, environ = service.name, os.environ
+    tried = known.tried.get(name, [])
+    yield from looked(name, "state", state)
+    yield from looked(name, "command", lambda: commands.command(service, environ))
+    yield from looked(name, "proxy", lambda: session.service_proxies(service, environ))
     if sys.platform == "darwin":
-        yield from looked(name, "mps", lambda: mac.fallback(service, os.environ))
-    yield from looked(name, "port", lambda: ports.ports(name, tried, owners, ours))
+        yield from looked(name, "mps", lambda: mac.fallback(service, environ))
+    yield from looked(name, "port", lambda: ports.ports(name, tried, known.owners, known.ours))

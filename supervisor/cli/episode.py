@@ -1,248 +1,161 @@
-"""The last episode of one service, told from the journal. Pure.
+"""The last episode of one service: which entries of the journal belong together. Pure.
 
-An episode is what belongs together: it begins with what somebody asked or with the first sign of
-trouble, and ends when nothing has happened for `CALM` seconds while the service was settled.
+An episode begins with what somebody asked or with the first sign of trouble, and ends when nothing
+has happened for `CALM` seconds while the service was settled. What befell the supervisor or the
+machine meanwhile belongs to it too.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from supervisor.cli import wording
-from supervisor.cli.services import notice_of, state_color
-from supervisor.cli.terminal import Paint, printable
-from supervisor.control.messages import ServiceStatus
+from supervisor.core.causes import Kind
 from supervisor.core.effects import Topic
 from supervisor.journal import Entry
 
 CALM = 600.0
 """Seconds without an entry after which what comes next is another story."""
-LONGEST = 14
-"""Lines of a timeline; what lies in the middle of a longer one is counted."""
-_FIRST = 3
+LEAD = 60.0
+"""Seconds by which a sleep of the machine may come before what it explains."""
 
-_SETTLED = (
-    Topic.STARTED,
-    Topic.ADOPTED,
-    Topic.READY,
-    Topic.NOTICE,
-    Topic.STOPPED,
-    Topic.COMPLETED,
-    Topic.GAVE_UP,
-    Topic.ROLLED,
-    Topic.ROLL_FAILED,
-    Topic.RETIRED,
-)
-_DECIDED = (
+_UNSETTLED = (
+    Topic.ASKED,
+    Topic.BLOCKED,
+    Topic.SPAWN_FAILED,
+    Topic.UNREADY,
+    Topic.DUMPED,
+    Topic.REMEDY,
     Topic.STOPPING,
     Topic.KILLED,
+    Topic.EXITED,
+    Topic.LEFT_OVER,
+    Topic.RESTARTING,
+    Topic.ROLLING,
+)
+"""After these more is to come, however long it takes."""
+_TROUBLE = (
+    Topic.SPAWN_FAILED,
+    Topic.UNREADY,
+    Topic.PROBE_FAILED,
+    Topic.DUMPED,
+    Topic.REMEDY,
+    Topic.KILLED,
+    Topic.LEFT_OVER,
     Topic.RESTARTING,
     Topic.GAVE_UP,
-    Topic.COMPLETED,
-    Topic.ROLLED,
     Topic.ROLL_FAILED,
+    Topic.TROUBLE,
 )
-"""What the supervisor decided, as opposed to what it saw or was told."""
-
-_BAD = (
-    Topic.EXITED,
-    Topic.SPAWN_FAILED,
-    Topic.LEFT_OVER,
-    Topic.PROBE_FAILED,
-    Topic.ROLL_FAILED,
-)
-_ASKED = ("stop asked", "restart asked")
-"""How the words begin when somebody's wish, not a verdict, ends a run."""
-_NEAR = 4
-"""Entries back in which a decision's cause is looked for: probe, stop, kill, exit."""
-
-_STATE_AFTER = {
-    Topic.ASKED: "starting",
-    Topic.BLOCKED: "blocked",
-    Topic.STARTED: "started",
-    Topic.ADOPTED: "started",
-    Topic.SPAWN_FAILED: "failed",
-    Topic.READY: "healthy",
-    Topic.UNREADY: "unready",
-    Topic.PROBE_FAILED: "healthy",
-    Topic.NOTICE: "healthy",
-    Topic.STOPPING: "stopping",
-    Topic.KILLED: "stopping",
-    Topic.EXITED: "ended",
-    Topic.LEFT_OVER: "failed",
-    Topic.RESTARTING: "backoff",
-    Topic.GAVE_UP: "failed",
-    Topic.STOPPED: "stopped",
-    Topic.COMPLETED: "completed",
-    # In a rolling restart one run is in service all the time.
-    Topic.ROLLING: "healthy",
-    Topic.ROLLED: "healthy",
-    Topic.ROLL_FAILED: "healthy",
-    Topic.RETIRED: "healthy",
-    Topic.REMOVED: "removed",
-    Topic.DUMPED: "stopping",
-    Topic.REMEDY: "backoff",
-    Topic.REMEDY_SKIPPED: "backoff",
-    Topic.STALE: "healthy",
-    Topic.PID_FILE: "healthy",
-    Topic.TROUBLE: "healthy",
-    Topic.BEGAN: "started",
-    Topic.UPGRADED: "started",
-    Topic.UPGRADE_REFUSED: "started",
-    Topic.RELOADED: "started",
-    Topic.DAEMON: "stopping",
-    Topic.ENDED: "stopped",
-    Topic.RESUMED: "started",
-    Topic.CLOCK: "started",
-}
+_BEGINNINGS = (Topic.BEGAN, Topic.UPGRADED)
+_OF_ALL = (*_BEGINNINGS, Topic.ENDED, Topic.DAEMON, Topic.RESUMED, Topic.CLOCK)
+"""What befalls every service at once."""
+_GROUNDS_BEFORE = (Topic.RESUMED, Topic.CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """What happened last to one service."""
+    """What happened last to one service, and to the supervisor and the machine meanwhile."""
 
     service: str
     entries: tuple[Entry, ...]
-    """Oldest first; empty if nothing was ever written about it."""
+    """By number; empty if nothing was ever written about it."""
+    crashes: frozenset[int] = frozenset()
+    """Of those entries that tell of a supervisor's start: where the one before did not end."""
+
+    @property
+    def own(self) -> tuple[Entry, ...]:
+        """The entries that are about the service itself."""
+        return tuple(entry for entry in self.entries if entry.unit == self.service)
+
+    def restarts(self) -> list[Entry]:
+        """Return the decisions to start another run, after the first one failed."""
+        return [entry for entry in self.entries if entry.topic == Topic.RESTARTING]
+
+    def troubles(self) -> list[Entry]:
+        """Return what should not have been, without what was over before it came to anything.
+
+        A probe that fails while the service is on its way up, and then it is ready, is no trouble.
+        """
+        ready: set[int | None] = set()
+        found = []
+        for entry in reversed(self.own):
+            if entry.topic == Topic.READY:
+                ready.add(entry.run)
+            elif entry.topic in _TROUBLE and not (
+                entry.topic == Topic.PROBE_FAILED and entry.run in ready
+            ):
+                found.append(entry)
+        return found[::-1]
+
+    def failure(self) -> Entry | None:
+        """Return the last sign of trouble that is about a run, or None if there was no trouble."""
+        return next((e for e in reversed(self.troubles()) if e.run is not None), None)
 
 
 def last_episode(service: str, journal: Sequence[Entry]) -> Episode:
     """Return the last episode of a service; `journal` is oldest first, of all services."""
-    entries = [entry for entry in journal if entry.unit == service]
+    own = [entry for entry in journal if entry.unit == service]
+    if not own:
+        return Episode(service, ())
     begin = 0
-    for at in range(1, len(entries)):
-        before, entry = entries[at - 1], entries[at]
-        calm = entry.at - before.at >= CALM and before.topic in _SETTLED
+    for at in range(1, len(own)):
+        before, entry = own[at - 1], own[at]
+        calm = entry.at - before.at >= CALM and before.topic not in _UNSETTLED
         if calm or _begins(entry, before):
             begin = at
-    return Episode(service, tuple(entries[begin:]))
+    own = own[begin:]
+    others = [entry for entry in journal if not entry.unit]
+    beside = [entry for entry in others if _belongs(entry, own, service)]
+    entries = sorted((*own, *beside), key=lambda entry: entry.seq)
+    return Episode(service, tuple(entries), _crashes(others))
+
+
+def last_episodes(journal: Sequence[Entry]) -> dict[str, Episode]:
+    """Return the last episode of each service of which anything is written."""
+    of_unit: dict[str, list[Entry]] = {}
+    for entry in journal:
+        of_unit.setdefault(entry.unit, []).append(entry)
+    of_daemon = of_unit.pop("", [])
+    return {name: last_episode(name, [*own, *of_daemon]) for name, own in of_unit.items()}
 
 
 def _begins(entry: Entry, before: Entry) -> bool:
     """Tell whether somebody's word opens a new chapter here.
 
     A running service that is asked to stop or restart notes `stopping`, an idle one `asked` or
-    `stopped`, one that is to be replaced while it runs `rolling`; all four carry the words.
+    `stopped`, one that is to be replaced while it runs `rolling`.
     """
-    if entry.topic in (Topic.STOPPING, Topic.STOPPED, Topic.ROLLING):
-        return entry.text.startswith(_ASKED)
-    if entry.topic != Topic.ASKED or before.topic == Topic.BLOCKED:
+    if entry.kind is not Kind.ASKED:
         return False
-    return before.topic in _SETTLED or before.topic == Topic.RESTARTING
+    if entry.topic != Topic.ASKED:
+        return True
+    return before.topic not in _UNSETTLED or before.topic == Topic.RESTARTING
 
 
-def headline(episode: Episode, status: ServiceStatus | None, now: float) -> str:
-    """Return the present state, and how often and why it was restarted, in a few sentences.
-
-    `status` is None where no daemon runs; then the journal's last words must do.
-    """
-    name = printable(episode.service)
-    if status is not None:
-        sentences = [_present(name, status, now)]
-    elif episode.entries:
-        last = episode.entries[-1]
-        state = _STATE_AFTER.get(Topic(last.topic), last.topic) if _known(last) else last.topic
-        sentences = [
-            f"No supervisor runs. When the last one wrote of {name}, at "
-            f"{wording.clock(last.at, now)}, it was {state}: {printable(last.text)}."
-        ]
-    else:
-        sentences = [f"No supervisor runs, and nothing is written of {name}."]
-    sentences += _restarts(episode, now)
-    return " ".join(sentences)
+def _belongs(entry: Entry, own: Sequence[Entry], service: str) -> bool:
+    first, last = own[0], own[-1]
+    if entry.seq > last.seq:
+        return False
+    if entry.topic == Topic.RELOADED:
+        named = re.search(rf"(?<![\w.-]){re.escape(service)} \(", entry.text) is not None
+        return named and entry.seq > first.seq
+    if entry.topic not in _OF_ALL:
+        return False
+    if entry.seq > first.seq:
+        return True
+    soon = 0.0 <= first.at - entry.at <= LEAD
+    if entry.topic in _BEGINNINGS:
+        # A start that was asked for is no news; what an earlier supervisor left is.
+        return soon and first.topic in (Topic.ADOPTED, Topic.EXITED, Topic.RETIRED)
+    return soon and entry.topic in _GROUNDS_BEFORE and any(e.topic in _TROUBLE for e in own)
 
 
-def _known(entry: Entry) -> bool:
-    return entry.topic in set(Topic)
-
-
-def _present(name: str, status: ServiceStatus, now: float) -> str:
-    when = wording.clock(now - status["since"], now)
-    since = f"since {when} ({wording.age(status['since'])})"
-    reason = printable(status["reason"])
-    notice = notice_of(status)
-    match status["state"]:
-        case "healthy" | "running" if notice:
-            return f"{name} is {status['state']} {since}, but not as asked: {_sentence(notice)}"
-        case "healthy" | "running" | "completed":
-            text = f"{name} is {status['state']} {since}"
-            return f"{text}." if status["state"] != "completed" else f"{text}: {reason}."
-        case "backoff":
-            return f"{name} waits to be started again {since}: {reason}."
-        case "failed":
-            return (
-                f"{name} has failed {since}: {reason}. It stays down until somebody starts it: "
-                f"atlasctl start {name}."
-            )
-        case state:
-            return f"{name} is {state} {since}: {reason}."
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
-
-
-def _restarts(episode: Episode, now: float) -> list[str]:
-    restarts = [at for at, e in enumerate(episode.entries) if e.topic == Topic.RESTARTING]
-    if not restarts:
-        return []
-    at = restarts[-1]
-    last = episode.entries[at]
-    cause = printable(last.text.partition("; restart ")[0])
-    # "run 3 was killed", but "run 3's liveness probe failed".
-    possessive = "'s" if cause.split()[1:2] == ["probe"] else ""
-    run = f"run {last.run}{possessive} " if last.run is not None else ""
-    when = wording.clock(last.at, now)
-    again = next((e for e in episode.entries[at:] if e.topic == Topic.STARTED), None)
-    then = f"; started again {wording.duration(again.at - last.at)} later" if again else ""
-    if len(restarts) == 1:
-        return [f"It was restarted once: {run}{cause} at {when}{then}."]
-    span = wording.duration(last.at - episode.entries[restarts[0]].at)
-    often = f"It was restarted {wording.times(len(restarts))} within {span}"
-    return [f"{often}, the last time because {run}{cause} at {when}{then}."]
-
-
-def timeline(episode: Episode, now: float, paint: Paint) -> list[str]:
-    """Return a line for each entry: when, what; an arrow before what was decided on it."""
-    entries = episode.entries
-    missing = len(entries) - LONGEST + 1 if len(entries) > LONGEST else 0
-    lines = [_line(entry, entries[:at], now, paint) for at, entry in enumerate(entries)]
-    if missing:
-        left_out = f"… {missing} more: atlasctl events -n 1000 {episode.service}"
-        lines[_FIRST : _FIRST + missing] = [paint(left_out, "dim")]
-    return lines
-
-
-def _line(entry: Entry, before: Sequence[Entry], now: float, paint: Paint) -> str:
-    text = entry.text
-    if entry.topic in _DECIDED:
-        # The decision repeats its cause, which stands on a line above.
-        for cause in before[-_NEAR:]:
-            text = text.removeprefix(f"{cause.text}; ")
-    asked = text.startswith(_ASKED)
-    words = printable(text)
-    if entry.topic in _DECIDED and not asked:
-        words = f"  → {words}"
-    elif entry.topic == Topic.EXITED:
-        words = f"run {entry.run} {words}" if entry.run is not None else words
-    elif entry.topic == Topic.READY:
-        words = f"healthy: {words}"
-    elif entry.topic == Topic.UNREADY:
-        words = f"not ready: {words}"
-    elif entry.topic == Topic.NOTICE:
-        words = f"notice: {words}"
-    color = state_color(_STATE_AFTER[Topic(entry.topic)]) if _known(entry) else "dim"
-    if entry.topic in _BAD:
-        color = "red"
-    elif entry.topic == Topic.NOTICE:
-        color = "yellow"
-    plain = asked or entry.topic in (Topic.ASKED, Topic.STARTED, Topic.BLOCKED)
-    stamp = paint(wording.clock(entry.at, now), "dim")
-    return f"{stamp}  {words if plain else paint(words, color)}"
-
-
-def event_line(entry: Entry, now: float, paint: Paint) -> str:
-    """Return one entry of the journal as `events` lists it."""
-    unit = printable(entry.unit) or "atlasctl"
-    color = state_color(_STATE_AFTER[Topic(entry.topic)]) if _known(entry) else "dim"
-    stamp = paint(wording.clock(entry.at, now), "dim")
-    return f"{stamp}  {unit}  {paint(entry.topic, color)}  {printable(entry.text)}"
+def _crashes(of_daemon: Sequence[Entry]) -> frozenset[int]:
+    found = set()
+    running = False
+    for entry in of_daemon:
+        if entry.topic == Topic.BEGAN and running:
+            found.add(entry.seq)
+        if entry.topic in (*_BEGINNINGS, Topic.ENDED):
+            running = entry.topic != Topic.ENDED
+    return frozenset(found)

@@ -36,12 +36,12 @@ def notify(call: Invocation) -> int:
     if not call.test:
         return _list(call, system, fleet, asked)
     try:
-        return _test(call, asked)
+        return _test(call, asked, fleet.root)
     except KeyboardInterrupt:
         raise Interrupted("what was sent may still arrive") from None
 
 
-def _test(call: Invocation, asked: list[Target]) -> int:
+def _test(call: Invocation, asked: list[Target], root: str) -> int:
     results: list[dict[str, object]] = []
     reached = True
     for target in asked:
@@ -49,7 +49,8 @@ def _test(call: Invocation, asked: list[Target]) -> int:
         text = f"a test of {target.name}: if you can read this, it works"
         letter = Letter("", "test", text, 0, now, now)
         began = time.monotonic()
-        outcome = try_within_its_limit(Delivery(target, letter, socket.gethostname()))
+        delivery = Delivery(target, letter, socket.gethostname(), cwd=root)
+        outcome = try_within_its_limit(delivery)
         took = time.monotonic() - began
         ok = isinstance(outcome, Delivered)
         reached = reached and ok

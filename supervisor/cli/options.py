@@ -16,8 +16,15 @@ def services(parser: argparse.ArgumentParser) -> None:
 
 
 def service(parser: argparse.ArgumentParser) -> None:
-    """Take one name."""
-    parser.add_argument("services", nargs=1, metavar="SERVICE")
+    """Take one name, or none."""
+    parser.add_argument(
+        "services",
+        nargs="?",
+        type=lambda name: (name,),
+        default=(),
+        metavar="SERVICE",
+        help="which one; default: whichever is not well",
+    )
 
 
 def json(parser: argparse.ArgumentParser) -> None:

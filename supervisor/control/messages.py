@@ -209,7 +209,7 @@ class ServiceMetrics(TypedDict):
     """It works, but not as asked."""
     started_at: float | None
     """Unix seconds; None: no process lives."""
-    cpu_seconds: float | None
+    cpu_seconds: float
     memory: int | None
     processes: int
     log_lost: int

@@ -146,7 +146,7 @@ def _bears(wanted: Topic, ground: _Ground, topic: str, text: str, run: int | Non
     if its_run != run and None not in (its_run, run):
         return False
     if wanted in _PROBES:
-        # "liveness probe: no answer" and "liveness probe failed 3 times in a row: no answer".
+        # "liveness probe: no answer" and "failed its liveness probe 3 times in a row: no answer".
         return its_text.partition(" probe")[0] + " probe" in text
     if wanted is Topic.STOPPING:
         return topic == Topic.KILLED or its_text in text

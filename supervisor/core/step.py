@@ -299,7 +299,10 @@ def _spawn_failed(unit: Unit, event: SpawnFailed, now: float) -> Step:
     if unit.goal is Goal.DOWN:
         return _enter(unit, Stopped(), f"stopped; {event.why}", now), (note,)
     if not event.retry:
-        return _enter(unit, Failed(), event.why, now), (note,)
+        # In the words of every giving up: who waits for that must not have to know this case.
+        words = f"could not be started: {event.why}; not tried again before somebody starts it"
+        gave_up = Note(Topic.GAVE_UP, words, event.run)
+        return _enter(unit, Failed(), event.why, now), (note, gave_up)
     record, verdict = restart.after_failure(
         unit.spec.restart,
         unit.record,

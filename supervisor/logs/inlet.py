@@ -78,9 +78,14 @@ class Inlet:
         self._flooding = moved >= BUSY
         return moved, ended
 
-    def drain(self) -> None:
-        """Move what is in the FIFO now, and not what comes meanwhile: a flood has no end."""
+    def drain(self, most: int | None = None) -> None:
+        """Move what is in the FIFO now, `most` bytes of it at most.
+
+        Not what comes meanwhile: a flood has no end.
+        """
         left = waiting_bytes(self.fd)
+        if most is not None:
+            left = min(left, most)
         while left > 0:
             try:
                 step = self.log.take(self.fd, left)

@@ -22,8 +22,9 @@ Replies are `{"ok": true, ...}` or `{"ok": false, "error": "..."}`. `op` is one 
   attach  name fifo log max_size keep compress [patterns] [run]   begin, or change any of these; an
           error with `attached` true means that it is drained, and lost until the log can be
           written, or not looked at for these patterns: it says which
-  mark    name text [run]          drain, end a partial line, write a line of our own; what comes
-          after it is printed by this run
+  mark    name text [run] [after]  drain, end a partial line, write a line of our own; what comes
+          after it is printed by this run. `after` is how many bytes lay in the FIFO when it was
+          asked for: what has come since is of the new run, and is not drained
   flush   name                     drain; then all that was printed before is in the log
   detach  name                     drain, close, forget
   relocate  log folder             drain; move the log at this path, attached or not, and all that
@@ -146,6 +147,8 @@ class Sink:
         """Serve until `quit` or until nobody can need the sink any more."""
         while not self._quitting:
             ready = self._selector.select(self._timeout())
+            # Requests first: a mark belongs above what has been printed since it was asked for.
+            ready.sort(key=lambda each: isinstance(each[0].data, Inlet))
             for key, events in ready:
                 # An earlier event of the same round may have closed this one.
                 if key.fd not in self._selector.get_map():
@@ -235,7 +238,7 @@ class Sink:
     def _mark(self, _: Conversation, request: Mapping[str, object]) -> Reply:
         inlet = self._inlet(request)
         text, run = requests.text(request, "text"), requests.run(request)
-        inlet.drain()
+        inlet.drain(requests.number(request, "after") if "after" in request else None)
         problem = inlet.log.mark(text)
         if run is not None:
             inlet.log.scanner.run = run

@@ -27,6 +27,8 @@ class Delivery:
     """The name of this machine, for those who have several."""
     deadline: float = 0.0
     """When it is taken for hung, on the monotonic clock."""
+    cwd: str | None = None
+    """Where a command runs; None: where we do."""
 
     def carry_out(self) -> Outcome:
         """Try it once; blocks for about `limit` seconds. Raises nothing."""
@@ -44,7 +46,7 @@ class Delivery:
 
                 return post(channel, self.letter, self.host)
             case Hook():
-                return run_hook(channel, self.letter, self.host, surroundings())
+                return run_hook(channel, self.letter, self.host, surroundings(), self.cwd)
             case Desktop():
                 return show(self.letter, surroundings())
             case _:

@@ -16,7 +16,7 @@ from supervisor.config import codec
 from supervisor.core.notify import MetricsFile, Target
 from supervisor.core.spec import FleetSpec
 from supervisor.notify.mailbox import Letter
-from supervisor.posix.state import check_own_file
+from supervisor.posix.state import UnsafePathError, check_own_file
 
 ERRAND: Final = "courier-errand.json"
 MEMORY: Final = "courier.json"
@@ -93,7 +93,7 @@ def recall(state_dir: str) -> Memory | None:
     """Return what the last courier knew; None if there was none, or it can be read no more."""
     try:
         return codec.decode(Memory, json.loads(_read(f"{state_dir}/{MEMORY}")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, UnsafePathError):
         return None
 
 

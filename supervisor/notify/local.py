@@ -34,15 +34,17 @@ _SCRIPT: Final = (
 )
 
 
-def run_hook(hook: Hook, letter: Letter, host: str, environ: Mapping[str, str]) -> Outcome:
-    """Run the command of one letter."""
+def run_hook(
+    hook: Hook, letter: Letter, host: str, environ: Mapping[str, str], cwd: str | None = None
+) -> Outcome:
+    """Run the command of one letter; `cwd` None: where we are."""
     told = {
         "ATLAS_EVENT": letter.event,
         "ATLAS_SERVICE": letter.service,
         "ATLAS_SUMMARY": sentence(letter),
     }
     given = json.dumps(data(letter, host), ensure_ascii=False).encode("utf-8", "backslashreplace")
-    return _run(hook.command, {**environ, **told}, given, hook.timeout)
+    return _run(hook.command, {**environ, **told}, given, hook.timeout, cwd)
 
 
 def show(letter: Letter, environ: Mapping[str, str], platform: str = sys.platform) -> Outcome:
@@ -57,7 +59,7 @@ def show(letter: Letter, environ: Mapping[str, str], platform: str = sys.platfor
         urgency = "critical" if letter.event in ("failed", "hung") else "normal"
         # The body is markup to many notification servers; `--` ends the options.
         command = (program, "-a", "atlasctl", "-u", urgency, "--", heading, _without_markup(text))
-    return _run(command, environ, b"", DESKTOP_TIMEOUT)
+    return _run(command, environ, b"", DESKTOP_TIMEOUT, None)
 
 
 def desktop_program(environ: Mapping[str, str], platform: str = sys.platform) -> str | None:
@@ -78,7 +80,11 @@ def _without_markup(text: str) -> str:
 
 
 def _run(
-    command: Sequence[str], environ: Mapping[str, str], given: bytes, timeout: float
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    given: bytes,
+    timeout: float,
+    cwd: str | None,
 ) -> Outcome:
     name = os.path.basename(command[0])
     try:
@@ -87,23 +93,23 @@ def _run(
         with open(reading, "rb"), open(writing, "wb") as stdin:
             stdin.write(given)
             stdin.close()
-            return _until_its_end(name, command, environ, reading, timeout)
+            process = subprocess.Popen(
+                command,
+                env=dict(environ),
+                cwd=cwd,
+                stdin=reading,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
     except OSError as error:
         return Missed(f"{name} cannot be run: {error.strerror}", again=False)
+    return _until_its_end(name, process, timeout)
 
 
-def _until_its_end(
-    name: str, command: Sequence[str], environ: Mapping[str, str], stdin: int, timeout: float
-) -> Outcome:
+def _until_its_end(name: str, process: "subprocess.Popen[bytes]", timeout: float) -> Outcome:
     deadline = time.monotonic() + timeout
-    with subprocess.Popen(
-        command,
-        env=dict(environ),
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        process_group=0,
-    ) as process:
+    with process:
         tail = b""
         while True:
             # Not `communicate`, which keeps all that is printed and waits until nobody holds the
@@ -119,7 +125,7 @@ def _until_its_end(
                 return Missed(f"{name} did not end within {timeout:g} s", again=True)
     if process.returncode == 0:
         return Delivered(f"{name} exited with code 0")
-    shown = line_of(tail.decode("utf-8", "replace"))[-_SHOWN:]
+    shown = line_of(tail.decode("utf-8", "replace"))[-_SHOWN:].strip()
     ending = process.returncode
     how = f"was killed by {signal_words(-ending)}" if ending < 0 else f"exited with code {ending}"
     return Missed(f"{name} {how}{f': {shown}' if shown else ''}", again=True)

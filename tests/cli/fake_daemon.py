@@ -5,7 +5,6 @@ import json
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -168,7 +167,7 @@ class FakeDaemon:
     async def _entries(self, after: int) -> AsyncIterator[object]:
         for entry in self.events:
             if entry.seq > after:
-                yield asdict(entry)
+                yield entry.message()
         self._end.set()
 
 
@@ -179,5 +178,5 @@ def write_journal(root: Path, entries: list[Entry]) -> None:
     """Write a journal as a daemon does."""
     folder = root / ".atlas"
     folder.mkdir(mode=0o700, exist_ok=True)
-    lines = [json.dumps(asdict(entry)) for entry in entries]
+    lines = [json.dumps(entry.message()) for entry in entries]
     (folder / NAME).write_text("".join(f"{line}\n" for line in lines))

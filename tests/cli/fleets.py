@@ -11,6 +11,7 @@ from supervisor.control.messages import (
     ProbeStatus,
     ServiceStatus,
 )
+from supervisor.core.causes import Causes
 from supervisor.journal import Entry
 
 Ctl = Callable[..., tuple[int, str, str]]
@@ -128,10 +129,18 @@ def fleet(*services: ServiceStatus) -> FleetStatus:
 
 
 def journal(unit: str, *lines: tuple[float, str, str, int | None], first: int = 1) -> list[Entry]:
-    """Return entries from (time, topic, text, run)."""
+    """Return entries of one unit from (time, topic, text, run), as a daemon writes them."""
+    return chronicle(
+        *((when, unit, topic, text, run) for when, topic, text, run in lines), first=first
+    )
+
+
+def chronicle(*lines: tuple[float, str, str, str, int | None], first: int = 1) -> list[Entry]:
+    """Return entries from (time, unit, topic, text, run), as a daemon writes them."""
+    causes = Causes()
     return [
-        Entry(first + at, when, unit, topic, text, run)
-        for at, (when, topic, text, run) in enumerate(lines)
+        Entry(seq, when, unit, topic, text, run, *causes.note(seq, unit, topic, text, run))
+        for seq, (when, unit, topic, text, run) in enumerate(lines, first)
     ]
 
 

@@ -89,7 +89,6 @@ def test_since_takes_local_and_absolute_times() -> None:
         (("logs", "-n", "many"), "'many' is not a number, like 100"),
         (("logs", "--since", "2026-13-45"), "is not a time like"),
         (("logs", "--since", "yesterday"), "is not a duration"),
-        (("why",), "SERVICE"),
         (("why", "a", "b"), "unrecognized arguments: b"),
         (("completion", "tcsh"), "tcsh"),
         (("--color", "sometimes", "status"), "sometimes"),

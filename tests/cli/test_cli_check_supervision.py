@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.cli.checks.ports import Ours
 from supervisor.cli.checks.supervision import journal, state, supervisor
 from supervisor.cli.connection import System
 from supervisor.cli.doctor import looked
@@ -96,19 +97,29 @@ def test_something_else_in_the_place_of_the_socket(system: System) -> None:
     assert found.text.endswith("is in the way of the control socket, and is none")
 
 
-def test_one_that_was_stopped(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_does_not_answer(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     short = system.client(timeout=0.1)
     monkeypatch.setattr(System, "client", lambda _self: short)
-    with bind(socket_path(system.state_dir), 1), holding_the_lock(system) as pid:
+    with bind(socket_path(system.state_dir), 1), holding_the_lock(system):
         found = only(system)
-        assert (found.level, found.text) == (
-            "wrong",
-            "it does not answer: the supervisor did not answer within 0.1 s",
-        )
+    assert (found.level, found.text) == (
+        "wrong",
+        "it does not answer: the supervisor did not answer within 0.1 s",
+    )
+
+
+def test_one_that_was_stopped_is_not_asked(system: System) -> None:
+    with holding_the_lock(system) as pid:
         stop(pid)
         found = only(system)
         assert (found.level, found.hint) == ("wrong", f"kill -CONT {pid}")
         assert f"pid {pid} stands still" in found.text
+
+
+def test_a_supervisor_that_cannot_be_reached_is_one_all_the_same(system: System) -> None:
+    with holding_the_lock(system):
+        assert Ours.of(system.state_dir, None).supervised
+    assert not Ours.of(system.state_dir, None).supervised
 
 
 def test_a_path_too_long_for_a_socket(

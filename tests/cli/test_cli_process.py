@@ -291,7 +291,7 @@ def test_the_script_works_from_any_folder_and_through_a_link(root: Path) -> None
 def test_events_reach_a_pipe_as_they_come(root: Path, begin: Begin) -> None:
     news = journal("tts", (1003.0, "ready", "200 OK", 2), first=6)
     with FakeDaemon(root, [service("tts")]) as fake:
-        fake.events = news
+        fake.events = [*news, *journal("", (1004.0, "daemon-stopped", "", None), first=7)]
         process = begin("events", "-f", "--json")
         assert '"seq":6' in line_of(process.stdout)
         process.communicate(timeout=DEADLINE)

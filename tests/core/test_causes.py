@@ -14,11 +14,11 @@ CRASH: list[Line] = [
 ]
 HANG: list[Line] = [
     ("probe-failed", "liveness probe: no answer", 1),
-    ("stopping", "liveness probe failed 3 times in a row: no answer", 1),
+    ("stopping", "failed its liveness probe 3 times in a row: no answer", 1),
     ("dumped", "saved what it was doing", 1),
     ("killed", "did not end within 5 s", 1),
     ("exited", "was killed by signal 9 (SIGKILL)", 1),
-    ("restarting", "liveness probe failed 3 times in a row: no answer; restart 1 in 0.2 s", 1),
+    ("restarting", "failed its liveness probe 3 times in a row: no answer; restart 1 in 0.2 s", 1),
 ]
 
 
@@ -64,7 +64,7 @@ def test_kinds(topic: str, text: str, kind: Kind) -> None:
         ([HANG[0], HANG[0], HANG[1]], (1,)),
         # A wish rests on nothing that we know of.
         ([HANG[0], ("stopping", "stop asked: by a client", 1)], ()),
-        ([HANG[0], ("remedy", "liveness probe failed: set A=1", 1)], (0,)),
+        ([HANG[0], ("remedy", "failed its liveness probe: set A=1", 1)], (0,)),
         ([*CRASH, ("remedy", "exited with code 1: set A=1", 1)], (0,)),
         ([("remedy", "the log says X: set A=1", 1), ("stopping", "remedy 1", 1)], (0,)),
         ([("remedy", "set A=1", 1), HANG[0], ("stopping", "too much memory", 1)], ()),

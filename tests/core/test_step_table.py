@@ -215,7 +215,7 @@ TABLE: dict[str, str] = {
         held         =
         spawned      Running UP started
         spawn failed Waiting UP spawn-failed restarting
-        cannot spawn Failed UP spawn-failed
+        cannot spawn Failed UP spawn-failed gave-up
         adopted      =
         exited       Clearing UP exited Clear
         cleared      =

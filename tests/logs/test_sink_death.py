@@ -76,11 +76,11 @@ def test_killed_sinks_lose_and_double_nothing(host: SinkHost, eventually: Await,
 def test_sinks_killed_in_a_flood_lose_and_double_nothing(
     host: SinkHost, eventually: Await, seed: int
 ) -> None:
-    """Through a pipe that was made large, in moves of up to 1 MiB."""
+    """Through a pipe that was made large, in moves of up to 1 MiB; once also looked through."""
     chance = random.Random(seed)
     held = host.fifo("tts")
     count = 30_000
-    policy = {"max_size": 8_000_000, "keep": 1000}
+    policy = {"max_size": 8_000_000, "keep": 1000, "patterns": ["7 x*x"] * seed}
     control = host.start()
     host.attach(control, "tts", **policy)
     writer = write_lines(count, seed, held, longest=4000)

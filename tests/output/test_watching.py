@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 
+import psutil
 import pytest
 
 from supervisor.core.spec import LogSpec
@@ -25,6 +26,16 @@ async def subscribed(place: Place, output: Output, fd: int, pattern: str = OOM) 
     os.write(fd, f"first {pattern}\n".encode())
     await until(lambda: place.matches, "the first is told")
     place.matches.clear()
+
+
+async def halted(output: Output) -> int:
+    """Stop the sink; return its pid when it has stopped."""
+    pid = output.sink_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    stopped = psutil.STATUS_STOPPED
+    await until(lambda: psutil.Process(pid).status() == stopped, "the sink has stopped")
+    return pid
 
 
 async def test_a_match_is_told_with_the_run_that_printed_it(place: Place) -> None:
@@ -60,6 +71,22 @@ async def test_it_is_told_before_the_flush_ends_whose_run_is_over(place: Place) 
         assert await output.flush("tts")
         assert told(place)[-1] == ("tts", "6: out of memory", 6)
     assert place.said == []
+
+
+async def test_what_a_run_prints_at_once_is_its_own_though_the_sink_is_late(place: Place) -> None:
+    async with place.output() as output:
+        fd = output.open("tts", LogSpec())
+        output.watch("tts", (OOM, "disk full"))
+        output.mark("tts", "run 1 begins", 1)
+        await subscribed(place, output, fd)
+        sink = await halted(output)
+        os.write(fd, b"1: disk full\n")
+        output.mark("tts", "run 2 begins", 2)
+        os.write(fd, b"2: out of memory\n")
+        os.kill(sink, signal.SIGCONT)
+        await until(lambda: len(place.matches) == 2, "both are told")
+        assert told(place) == [("tts", "1: disk full", 1), ("tts", "2: out of memory", 2)]
+        assert b"run 2 begins\n2: out of memory\n" in place.content("tts")
 
 
 async def test_patterns_are_set_replaced_and_cleared_while_it_runs(place: Place) -> None:
@@ -115,9 +142,7 @@ async def test_a_run_that_began_without_a_sink_does_not_get_the_lines_of_the_las
         output.watch("tts", (OOM,))
         output.mark("tts", "run 3 begins", 3)
         await subscribed(place, output, fd)
-        sink = output.sink_pid
-        assert sink is not None
-        os.kill(sink, signal.SIGSTOP)
+        sink = await halted(output)
         os.write(fd, b"of run 3, out of memory\n")
         output.mark("tts", "run 4 begins", 4)
         os.kill(sink, signal.SIGKILL)

@@ -274,7 +274,7 @@ def test_a_decision_names_what_it_rests_on_also_after_a_new_daemon(tmp_path: Pat
     book = open_journal(tmp_path)
     book.append("a", "started", "run 1 started", 1)
     failed = book.append("a", "probe-failed", "liveness probe: no answer", 1)
-    words = "liveness probe failed 3 times in a row: no answer"
+    words = "failed its liveness probe 3 times in a row: no answer"
     stopping = book.append("a", "stopping", words, 1)
     assert (stopping.kind, stopping.because) == (Kind.DECIDED, (failed.seq,))
     book.close()

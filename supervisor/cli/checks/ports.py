@@ -12,6 +12,7 @@ from supervisor.core.spec import ServiceSpec
 from supervisor.posix.account import account_name
 from supervisor.posix.environment import FLEET_MARK, environment_of, fleet_mark
 from supervisor.posix.identity import identify, started_monotonic
+from supervisor.posix.lock import lock_holder
 from supervisor.posix.ports import ListenError, PortOwner, is_free, owners_of
 
 
@@ -25,7 +26,7 @@ class Ours:
     """It stands in the command line of the log sink."""
     pids: frozenset[int]
     supervised: bool
-    """A supervisor runs."""
+    """A supervisor runs, whether it answers or not."""
 
     @classmethod
     def of(cls, state_dir: str, status: FleetStatus | None) -> "Ours":
@@ -33,7 +34,9 @@ class Ours:
         daemon = None if status is None else status["daemon"]
         pids = () if daemon is None else (daemon["pid"], daemon["sink_pid"])
         known = frozenset(pid for pid in pids if pid)
-        return cls(fleet_mark(state_dir), state_dir, known, daemon is not None)
+        holder = lock_holder(os.path.join(state_dir, "lock"))
+        supervised = daemon is not None or holder is not None
+        return cls(fleet_mark(state_dir), state_dir, known, supervised)
 
     def has(self, owner: PortOwner) -> bool:
         """Tell whether a process is of this system."""

@@ -35,7 +35,7 @@ _GENERATIONS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Processes:
     """What is known of the processes of this system."""
 
     ours: Ours
@@ -47,7 +47,7 @@ class Surroundings:
     """Whose port it is."""
 
 
-def pid_files(folders: Sequence[str], known: Surroundings, now: float) -> Iterator[Finding]:
+def pid_files(folders: Sequence[str], known: Processes, now: float) -> Iterator[Finding]:
     """Yield each PID file that no run of ours has written; `now` in Unix seconds."""
     for folder in dict.fromkeys(folders):
         for name in _names(folder, ".pid"):
@@ -62,7 +62,7 @@ def pid_files(folders: Sequence[str], known: Surroundings, now: float) -> Iterat
 
 
 def _pid_file(
-    path: str, pid: int | None, changed: float, known: Surroundings, now: float
+    path: str, pid: int | None, changed: float, known: Processes, now: float
 ) -> Iterator[Finding]:
     check, remove = "PID file", f"rm {path}"
     found = None if pid is None else identify(pid)

@@ -15,7 +15,7 @@ from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import DaemonStatus, FleetStatus, ServiceStatus
 from supervisor.control.socket import SocketPathError, socket_path
 from supervisor.journal import Entry
-from supervisor.posix.lock import is_locked, lock_holder
+from supervisor.posix.lock import lock_holder
 from supervisor.posix.processes import is_stopped
 
 CHECK = "supervisor"
@@ -23,6 +23,10 @@ CHECK = "supervisor"
 
 def supervisor(system: System) -> tuple[FleetStatus | None, list[Finding]]:
     """Return the status that the supervisor gives, if it does, and what there is to say of it."""
+    holder = lock_holder(os.path.join(system.state_dir, "lock"))
+    if holder is not None and is_stopped(holder):  # it would not answer, for all of the time-out
+        text = f"pid {holder} stands still: somebody has stopped it (SIGSTOP, Ctrl-Z)"
+        return None, [Finding(OURS, CHECK, "wrong", text, f"kill -CONT {holder}")]
     try:
         status = fleet_status(system.client())
     except CommandError as error:  # the path of its socket is too long
@@ -30,20 +34,20 @@ def supervisor(system: System) -> tuple[FleetStatus | None, list[Finding]]:
     except DaemonNotRunning:
         return None, [_absent(system)]
     except ControlError as error:
-        return None, [_silent(system, error)]
+        text = f"it does not answer: {error.message}"
+        return None, [Finding(OURS, CHECK, "wrong", text, error.hint or None)]
     return status, [_daemon(status["daemon"], system.config), *_sink(status["daemon"])]
 
 
 def _absent(system: System) -> Finding:
-    lock = os.path.join(system.state_dir, "lock")
-    if is_locked(lock):
-        holder = lock_holder(lock)
-        who = "another process" if holder is None else f"pid {holder}"
-        text = f"{who} holds its lock, but nobody listens at the control socket"
+    # Who is named in the lock and lives holds it. To try the lock could keep a new one from it.
+    holder = lock_holder(os.path.join(system.state_dir, "lock"))
+    if holder is not None:
+        text = f"pid {holder} holds its lock, but nobody listens at the control socket"
         # A killed supervisor harms nothing that runs, and one that is asked to end ends all.
         hint = (
-            "if it is not just starting or ending: "
-            f"kill -9 {holder or 'it'}, then atlasctl up, which takes over what runs"
+            f"if it is not just starting or ending: kill -9 {holder}, then atlasctl up, which "
+            "takes over what runs"
         )
         return Finding(OURS, CHECK, "wrong", text, hint)
     socket = _socket(system)
@@ -62,15 +66,6 @@ def _socket(system: System) -> str | None:
     except SocketPathError:
         return None
     return path if os.path.lexists(path) else None
-
-
-def _silent(system: System, error: ControlError) -> Finding:
-    text = f"it does not answer: {error.message}"
-    holder = lock_holder(os.path.join(system.state_dir, "lock"))
-    if holder is not None and is_stopped(holder):
-        text = f"pid {holder} stands still: somebody has stopped it (SIGSTOP, Ctrl-Z)"
-        return Finding(OURS, CHECK, "wrong", text, f"kill -CONT {holder}")
-    return Finding(OURS, CHECK, "wrong", text, error.hint or None)
 
 
 def _daemon(daemon: DaemonStatus, config: str) -> Finding:

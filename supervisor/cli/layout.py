@@ -1,0 +1,83 @@
+"""Text laid out for a width and a height: wrapped, cut and left out in the middle. Pure.
+
+Widths are cells of a terminal, so what is wide (CJK) or takes no room (combining marks) counts so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from supervisor.cli.terminal import Paint, crop, width
+
+_FIRST = 2
+"""Items that stay at the beginning where the middle is left out."""
+_TALLEST = 3
+"""Lines that one item may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a list: what stands before it, itself, and its colours."""
+
+    head: str
+    text: str
+    styles: tuple[str, ...] = ()
+    weighty: bool = False
+    """It is given room before others."""
+
+
+def wrap(text: str, columns: int, most: int) -> list[str]:
+    """Return text in lines of `columns` cells, broken between words where possible.
+
+    At most so many lines; what does not fit them is cut, and the last one ends in … then.
+    """
+    lines: list[str] = []
+    rest = text
+    while len(lines) < most - 1 and width(rest) > columns:
+        end = _fitting(rest, columns)
+        if rest[end] != " ":
+            broken = rest.rfind(" ", 0, end)
+            end = broken if broken > 0 else end
+        lines.append(rest[:end].rstrip())
+        rest = rest[end:].lstrip()
+    lines.append(crop(rest, columns))
+    return lines
+
+
+def _fitting(text: str, columns: int) -> int:
+    """Return how many characters of a text that is too wide fit; one at least."""
+    used = 0
+    for at, char in enumerate(text):
+        used += width(char)
+        if used > columns:
+            return max(1, at)
+    return len(text)
+
+
+def list_items(
+    items: Sequence[Item], columns: int, room: int, left_out: str, paint: Paint
+) -> list[str]:
+    """Return at most `room` lines (4 or more) with the items in order.
+
+    Each gets a line. Lines that are to spare go to those that need more: the weighty first, then
+    the latest. Where items do not fit, the middle is left out and `left_out` says so, `{}` in it
+    being their number.
+    """
+    shown = list(items)
+    missing = len(items) - room + 1 if len(items) > room else 0
+    if missing:
+        note = Item("", left_out.format(missing), ("dim",))
+        shown[_FIRST : _FIRST + missing] = [note]
+    spare = room - len(shown)
+    blocks: dict[int, list[str]] = {}
+    for at in sorted(range(len(shown)), key=lambda at: (shown[at].weighty, at), reverse=True):
+        across = columns - width(shown[at].head)
+        blocks[at] = wrap(shown[at].text, across, min(_TALLEST, 1 + spare))
+        spare -= len(blocks[at]) - 1
+    return [line for at, item in enumerate(shown) for line in _painted(item, blocks[at], paint)]
+
+
+def _painted(item: Item, texts: Sequence[str], paint: Paint) -> list[str]:
+    indent = " " * width(item.head)
+    heads = [paint(item.head.rstrip(), "dim") + item.head[len(item.head.rstrip()) :]]
+    heads += [indent] * (len(texts) - 1)
+    return [head + paint(text, *item.styles) for head, text in zip(heads, texts, strict=True)]
