@@ -33,9 +33,9 @@ LINES = 1000
 
 _KINDS = "|".join(kind.value for kind in ProbeKind)
 _FAILED = re.compile(
-    rf"(?:failed its )?({_KINDS}) probe(?: failed (once|([0-9]+) times in a row))?: (.*)", re.DOTALL
+    rf"(?:failed its )?({_KINDS}) probe(?: failed)?(?: (?:once|([0-9]+) times in a row))?: (.*)",
+    re.DOTALL,
 )
-_ENDED = re.compile(r"failed its (\w+) probe (?:once|([0-9]+) times in a row): (.*)", re.DOTALL)
 # What services print in colours is looked at without them, as the log sink does.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
@@ -105,11 +105,8 @@ def _seen(entry: Entry, rule: Remedy) -> Iterator[Seen]:
                 if entry.text.removesuffix(" and dumped core") == describe_exit(way):
                     yield Ended(way)
         case ProbeTrigger():
-            told = _ENDED.fullmatch(entry.text) or _FAILED.fullmatch(entry.text)
-            if told is None:
-                return
-            kind = ProbeKind(told[1])
-            often, said = told[told.re.groups - 1], told[told.re.groups]
-            yield Failing(kind, int(often or 1), said)
+            told = _FAILED.fullmatch(entry.text)
+            if told is not None and entry.topic != Topic.READY:
+                yield Failing(ProbeKind(told[1]), int(told[2] or 1), told[3])
         case _:
             return
