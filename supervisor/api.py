@@ -186,20 +186,9 @@ class Api:
         return Stream(self._follow(after, service))
 
     async def _follow(self, after: int, service: str | None) -> AsyncIterator[object]:
-        """Yield what is in memory of the entries after that number, and then each new one.
-
-        Ends where a client has fallen behind by more than the memory holds: no entry is left out
-        in silence. The rest is on disk.
-        """
-        seq = after
-        while True:
-            for entry in self._journal.since(seq):
-                if seq > after and entry.seq != seq + 1:
-                    return
-                seq = entry.seq
-                if service is None or entry.unit == service:
-                    yield entry.message()
-            await self._journal.news()
+        async for entry in self._journal.follow(after):
+            if service is None or entry.unit == service:
+                yield entry.message()
 
     async def _get_remedies(self, _request: Request) -> Reply:
         now = time.monotonic()

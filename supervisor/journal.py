@@ -15,7 +15,7 @@ import contextlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -158,6 +158,23 @@ class Journal:
             return ()
         first = max(0, seq + 1 - tail[0].seq)
         return tuple(tail)[first:]
+
+    async def follow(self, after: int) -> AsyncIterator[Entry]:
+        """Yield what is in memory of the entries after that number, and then each new one.
+
+        Ends where the reader has fallen behind by more than the memory holds: no entry is left out
+        in silence. The rest is on disk.
+        """
+        seq = after
+        while True:
+            # Looked at again before each wait: much may have come while a slow reader held us up.
+            while not (entries := self.since(seq)):
+                await self.news()
+            for entry in entries:
+                if seq > after and entry.seq != seq + 1:
+                    return
+                seq = entry.seq
+                yield entry
 
     async def news(self) -> None:
         """Return when the next entry is written."""

@@ -40,7 +40,7 @@ def last_words(log: str, run: int | None, ended_at: float | None, count: int) ->
             found = _of_run(_since(log, ended_at - _WINDOW), run, count)
         if found:
             return Excerpt(found, run)
-        if any(_begun(line) == run for line in latest):
+        if _was_silent(latest, run):
             return Excerpt((), run)
     return Excerpt(tuple(line for line in latest if not line.startswith(PREFIX))[-count:], None)
 
@@ -68,6 +68,12 @@ def _of_run(lines: Iterable[str], run: int, count: int) -> tuple[str, ...]:
         unknown = begun != run
         kept.clear()
     return () if unknown else tuple(kept)
+
+
+def _was_silent(lines: Iterable[str], run: int) -> bool:
+    """Tell whether our marks of a run's begin and end stand next to each other."""
+    marks = iter(lines)
+    return any(_begun(line) == run for line in marks) and next(marks, "").startswith(PREFIX)
 
 
 def _begun(line: str) -> int | None:

@@ -14,6 +14,8 @@ from supervisor.journal import Entry
 
 REASON = 160
 """Cells of one reason, at most: a sentence that ends is worth more than the end of a quotation."""
+_AT_ONCE = 0.05
+"""Seconds that nobody can tell from none."""
 _HELD = re.compile(r"waiting for (\S+), which|waiting for (\S+) to be ")
 
 
@@ -94,12 +96,12 @@ def _present(name: str, status: ServiceStatus, now: float) -> str:
         case _ if is_good(status):
             return f"{name} is {state} {since}."
         case "backoff":
-            told = _sentence(_short(of_it(_reason(status["reason"]))))
-            return f"{name} is down {since} and is to be started again: {told}"
+            return f"{name} is down {since} and is to be started again: {_sentence(reason)}"
         case "failed":
+            ago = f"{wording.age(status['since'])} ago"
             return (
-                f"{name} has failed {since}: {_sentence(reason)} It stays down until somebody "
-                f"starts it: atlasctl start {name}."
+                f"{name} failed at {when} ({ago}): {_sentence(reason)} It stays down until "
+                f"somebody starts it: atlasctl start {name}."
             )
         case "blocked" if reason.startswith("waiting for "):
             what = _sentence(reason.removeprefix("waiting "))
@@ -109,7 +111,7 @@ def _present(name: str, status: ServiceStatus, now: float) -> str:
 
 
 def _reason(text: str) -> str:
-    return asked(text) if text.startswith(ASKED_WORDS) else cause(text)
+    return asked(text) if text.startswith(ASKED_WORDS) else of_it(cause(text))
 
 
 def _root(status: ServiceStatus) -> str:
@@ -160,12 +162,15 @@ def _restarts(episode: Episode, status: ServiceStatus | None, now: float) -> lis
     often = f"It was restarted {wording.times(len(restarts))}"
     if len(restarts) > 1:
         often += f" within {wording.duration(last.at - restarts[0].at)}"
-    if status is not None and cause(status["reason"]) == cause(last.text):
+    known = episode.own[-1].text if status is None else status["reason"]
+    if cause(known) == cause(last.text):
         return [f"{often}."]
     when = wording.clock(last.at, now)
     told = _short(_blame(last, episode))
     again = next((e for e in episode.own if e.topic == Topic.STARTED and e.seq > last.seq), None)
-    then = f" It started again {wording.duration(again.at - last.at)} later." if again else ""
+    later = 0.0 if again is None else again.at - last.at
+    soon = "at once" if later < _AT_ONCE else f"{wording.duration(later)} later"
+    then = f" It started again {soon}." if again else ""
     the_last_time = ", the last time" if len(restarts) > 1 else ""
     return [f"{often}{the_last_time} at {when}, because {_sentence(told)}{then}"]
 

@@ -53,6 +53,11 @@ def _fitting(text: str, columns: int) -> int:
     return len(text)
 
 
+def lines_of(item: Item, columns: int) -> int:
+    """Return how many lines an item takes where there is room."""
+    return len(wrap(item.text, columns - width(item.head), _TALLEST))
+
+
 def list_items(
     items: Sequence[Item], columns: int, room: int, left_out: str, paint: Paint
 ) -> list[str]:

@@ -4,6 +4,7 @@ The journal is read on disk, so it needs no daemon. Lines are laid out for the t
 that is broken by it is two for who reads; where there is none, for one of 80 columns.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -18,7 +19,7 @@ from supervisor.cli.exits import ExitStatus
 from supervisor.cli.headline import headline, is_calm, state_in_journal, trouble_line
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.known_services import check_known, services_of_daemon
-from supervisor.cli.layout import Item, list_items, wrap
+from supervisor.cli.layout import Item, lines_of, list_items, wrap
 from supervisor.cli.log_files import log_path
 from supervisor.cli.services import GOOD, is_good, notice_of
 from supervisor.cli.telling import as_told, items, plainly, words
@@ -48,8 +49,8 @@ class Story:
     episode: Episode
     status: ServiceStatus | None
     """None while no daemon answers."""
-    log: str | None
-    excerpt: Excerpt | None
+    log: str | None = None
+    excerpt: Excerpt | None = None
     """None where the log has nothing to add."""
     left_running: str = ""
     """Where no daemon runs: the services that a killed one has left."""
@@ -58,10 +59,6 @@ class Story:
     def name(self) -> str:
         """The service."""
         return self.episode.service
-
-    def state(self) -> str:
-        """Return its state, from the journal where no daemon tells."""
-        return state_in_journal(self.episode) if self.status is None else self.status["state"]
 
 
 def why(call: Invocation) -> int:
@@ -72,30 +69,33 @@ def why(call: Invocation) -> int:
     if call.services:
         check_known(call.services, system, services, entries)
         name = call.services[0]
-        story = _story(name, None if services is None else services[name], system, entries)
+        status = None if services is None else services[name]
+        story = _story(last_episode(name, entries), status, system)
         if call.json:
             print(_dump(_told(story)))
         else:
             _print(tell(story, time.time(), _columns(), call.paint))
         return ExitStatus.AS_ASKED
     episodes = last_episodes(entries)
-    stories = [
-        _story(name, None if services is None else services[name], system, entries)
+    unwell = [
+        (episodes.get(name) or Episode(name, ()), None if services is None else services[name])
         for name in _unwell(services, episodes)
     ]
     if call.json:
+        stories = [_story(episode, status, system) for episode, status in unwell]
         print(_dump({"services": [_told(story) for story in stories]}))
-    elif stories:
+    elif unwell:
+        first, *others = unwell
+        stories = [_story(*first, system), *(Story(*other) for other in others)]
         _print(tell_several(stories, time.time(), _columns(), call.paint))
     else:
         _print(all_is_well(services, episodes, time.time(), _columns()))
     return ExitStatus.AS_ASKED
 
 
-def _story(name: str, status: ServiceStatus | None, system: System, entries: list[Entry]) -> Story:
-    episode = last_episode(name, entries)
+def _story(episode: Episode, status: ServiceStatus | None, system: System) -> Story:
     failure = episode.failure()
-    log = status["log"] if status is not None else log_path(system, name)
+    log = status["log"] if status is not None else log_path(system, episode.service)
     bad = status is not None and not is_good(status) and status["state"] not in _NO_FAULT
     excerpt = None
     if log is not None and (failure is not None or bad or status is None):
@@ -104,10 +104,8 @@ def _story(name: str, status: ServiceStatus | None, system: System, entries: lis
         for entry in episode.own:
             if entry.topic == Topic.EXITED and entry.run == run:
                 ended = entry.at
-        try:
+        with contextlib.suppress(OSError):
             excerpt = last_words(log, run, ended, EXCERPT)
-        except OSError:
-            excerpt = None
     return Story(episode, status, log, excerpt, _left_running(system) if status is None else "")
 
 
@@ -182,7 +180,8 @@ def tell(story: Story, now: float, columns: int, paint: Paint, lines: int = LINE
     if quoted:
         # Of a long story fewer lines of the log are shown; the last, which mostly says what is
         # wrong, may take two.
-        most = max(LEAST_EXCERPT, min(EXCERPT + 1, room - len(timeline)))
+        wanted = sum(lines_of(each, columns) if each.weighty else 1 for each in timeline)
+        most = max(LEAST_EXCERPT, min(EXCERPT + 1, room - wanted))
         quoted = quoted[-(most - (width(quoted[-1]) > columns - 2)) :]
         quoted = list_items([Item("  ", line) for line in quoted], columns, most, "", PLAIN)
     if timeline:
@@ -199,14 +198,16 @@ def _quotation(story: Story, columns: int) -> tuple[list[str], list[str]]:
         return [], []
     path = printable(short_path(story.log))
     lines = [printable(line) for line in excerpt.lines]
+    if not lines and (
+        excerpt.run is None or failure is None or failure.topic == Topic.SPAWN_FAILED
+    ):
+        return [], []
     if excerpt.run is None:
         title = "last lines of its log"
     elif lines:
         title = f"last words of run {excerpt.run}"
     else:
         title = f"run {excerpt.run} printed nothing"
-    if not lines and (failure is None or failure.topic == Topic.SPAWN_FAILED):
-        return [], []
     return ["", _with_path(title, path, ":" if lines else "", columns)], lines
 
 
@@ -226,7 +227,7 @@ def tell_several(stories: list[Story], now: float, columns: int, paint: Paint) -
     said = [crop(_in_short(story), columns) for story in others[:_OTHERS]]
     if len(others) > len(said):
         left = len(others) - len(said) + 1
-        said[-1] = crop(f"and {left} more; see all: atlasctl status", columns)
+        said[-1] = crop(f"and {left} more; of each: atlasctl why NAME", columns)
     return [*tell(first, now, columns, paint, LINES - 1 - len(said)), "", *said]
 
 

@@ -79,7 +79,9 @@ _WEIGHTY = (
 """What must not be cut if it can be avoided."""
 _PLAIN = (Topic.ASKED, Topic.STARTED, Topic.BLOCKED, Topic.RELOADED)
 
-_RESTART = re.compile(r"restart (\d+) in (\S+) s \(failure (\d+) in a row\)")
+_RESTART = re.compile(r"restart (\d+) (in \S+ s|at once)(?: \(failure (\d+) in a row\))?")
+_REMEDY = re.compile(r"(remedy .+?), for (.+): (.+?) \(\d+ of at most [^()]+\)")
+"""Said the other way round: what was done must not be cut off behind a long quotation."""
 _FROM_OUTSIDE = re.compile(r"was killed by (?=signal \d+ \(SIG(?:HUP|INT|KILL|TERM)\))")
 _PID = re.compile(r"\bpid (\d+)")
 _SIGNAL = re.compile(r"signal \d+ \((SIG[A-Z0-9]+)\)")
@@ -219,8 +221,8 @@ def _restarting(text: str) -> str:
     found = _RESTART.fullmatch(decided)
     if found is None:
         return f"restart: {text}"
-    told = f"restart {found[1]} in {found[2]} s"
-    if found[3] != "1":
+    told = f"restart {found[1]} {found[2]}"
+    if found[3] not in (None, "1"):
         told += f" ({found[3]} failures in a row)"
     return f"{told}: {before}" if separator and before else told
 
@@ -256,8 +258,8 @@ _PHRASES: Mapping[str, Callable[[str], str]] = {
     Topic.PROBE_FAILED: lambda text: text.replace(" probe: ", " probe failed: ", 1),
     Topic.NOTICE: _prefixed("notice: "),
     Topic.DUMPED: _plain,
-    Topic.REMEDY: _prefixed("remedy: "),
-    Topic.REMEDY_SKIPPED: _prefixed("no remedy: "),
+    Topic.REMEDY: lambda text: _REMEDY.sub(r"\1: \3, for \2", text),
+    Topic.REMEDY_SKIPPED: _plain,
     Topic.STOPPING: lambda text: f"is to stop: {of_it(text)}",
     Topic.KILLED: lambda text: _SURVIVED_STOP.sub(r"SIGKILL: it \1", text),
     Topic.LEFT_OVER: _plain,

@@ -28,8 +28,7 @@ HANG: list[Line] = [
     (
         NOON - 9.8,
         "dumped",
-        "saved what it was doing to logs/tts.dump-4.txt: MainThread waits in synthesize "
-        "(services/tts/engines/ukrainian.py:212)",
+        "hung in generate (services/tts/engines/ukrainian.py:212); more in logs/tts.dump-4.txt",
         4,
     ),
     (

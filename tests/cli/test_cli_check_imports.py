@@ -69,7 +69,9 @@ def test_another_of_the_name(tmp_path: Path) -> None:
 
 
 def test_this_very_environment_is_well() -> None:
-    assert list(import_clash(PACKAGE, sys.path, sys.executable)) == []
+    # A note is no fault: two checkouts may share an environment.
+    found = import_clash(PACKAGE, sys.path, sys.executable)
+    assert "wrong" not in {each.level for each in found}
 
 
 # Those of services ---------------------------------------------------------------------------

@@ -38,7 +38,9 @@ STORY = (begins(1), said("a", "b", "c"), ended(1), begins(2), said("d"), ended(2
     [
         (STORY, 1, Excerpt(("b", "c"), 1)),
         (STORY, 2, Excerpt(("d",), 2)),
-        (STORY, 3, Excerpt((), 3)),
+        ((*STORY, ended(3)), 3, Excerpt((), 3)),
+        # Perhaps its words are still on their way into the log.
+        (STORY, 3, Excerpt(("c", "d"), None)),
         (STORY, None, Excerpt(("c", "d"), None)),
         ((*STORY, said("e", "f", "g")), 2, Excerpt(("d",), 2)),
         # What a child of it prints after its end is its word too.

@@ -1,6 +1,9 @@
 """What `why` says: golden texts at 80 columns, and a bound that holds for any journal."""
 
 import dataclasses
+import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +21,8 @@ from supervisor.core.causes import Causes, Kind
 from supervisor.core.effects import Topic
 from supervisor.journal import Entry
 from tests.cli.conftest import Golden
-from tests.cli.fleets import chronicle, down, journal, service
+from tests.cli.fake_daemon import FakeDaemon, write_journal
+from tests.cli.fleets import Ctl, chronicle, down, journal, service
 from tests.cli.stories import CRASH, HANG, NOON, START, Line, crash_loop
 
 COLUMNS = 80
@@ -110,13 +114,14 @@ def test_why_of_a_remedy_that_helped(golden: Golden) -> None:
         (
             NOON - 80,
             "remedy",
-            "run 1 printed \"NotImplementedError: The operator 'aten::_weight_norm_interface' is "
-            'not currently implemented for the MPS device"; mps-operator: set '
-            "PYTORCH_ENABLE_MPS_FALLBACK=1, restart",
+            'remedy mps-operator, for it printed "NotImplementedError: The operator '
+            "'aten::_weight_norm_interface' is not currently implemented for the MPS device. If "
+            'yo…": set PYTORCH_ENABLE_MPS_FALLBACK=1, restart it (1 of at most 3 times within 1 h)',
             1,
         ),
-        (NOON - 80, "stopping", "remedy mps-operator restarts it", 1),
+        (NOON - 80, "stopping", "to apply remedy mps-operator", 1),
         (NOON - 79.7, "exited", "was killed by signal 15 (SIGTERM)", 1),
+        (NOON - 79.7, "restarting", "needed remedy mps-operator; restart 1 at once", 1),
         (NOON - 79.7, "started", "run 2 started, pid 101", 2),
         (NOON - 74, "ready", "startup probe: 200 OK, WAV of 0.41 s", 2),
     ]
@@ -252,6 +257,55 @@ def test_all_is_well(golden: Golden) -> None:
     episodes = last_episodes(journal("tts", *START, *CRASH))
     golden("why_all.txt", all_is_well(services, episodes, NOON, COLUMNS))
     assert all_is_well({}, {}, NOON, COLUMNS) == ["All is well: there is no service."]
+
+
+# The command ---------------------------------------------------------------------------------
+
+YAML = "version: 1\nservices: {tts: {command: [x]}, stt: {command: [x]}, web: {command: [x]}}\n"
+
+
+def test_without_a_name_the_root_of_what_is_wrong_is_told(root: Path, ctl: Ctl) -> None:
+    reason = "exited with code 1; its restart policy is never"
+    write_journal(root, journal("tts", (NOON, "exited", "exited with code 1", 1)))
+    (root / "logs").mkdir()
+    log = root / "logs" / "tts.log"
+    log.write_text("no voice\n")
+    picture = [
+        down("web", state="blocked", goal="up", reason="waiting for tts, which failed"),
+        down("tts", state="failed", goal="up", reason=reason, log=str(log), run=1),
+        down("stt"),
+    ]
+    with FakeDaemon(root, picture):
+        code, out, _ = ctl("why")
+        record = json.loads(ctl("why", "--json")[1])
+    assert code == 0
+    assert out.startswith("tts failed at ")
+    assert "  no voice\n" in out
+    assert "web is blocked, too: waiting for tts" in out
+    assert "stt" not in out
+    assert [each["service"] for each in record["services"]] == ["tts", "web"]
+    assert record["services"][0]["last_words"] == {"run": None, "lines": ["no voice"]}
+
+
+def test_without_a_name_and_all_well(root: Path, ctl: Ctl) -> None:
+    with FakeDaemon(root, [service("tts"), service("stt"), down("web")]):
+        assert ctl("why")[1] == "All is well: tts and stt are healthy; web is stopped as asked.\n"
+        assert json.loads(ctl("why", "--json")[1]) == {"services": []}
+
+
+def test_what_was_restarted_just_now_may_be_in_a_loop(root: Path, ctl: Ctl) -> None:
+    write_journal(root, journal("tts", *crash_loop(3, at=time.time() - 5)))
+    with FakeDaemon(root, [service("tts", state="running"), service("stt")]):
+        assert ctl("why")[1].startswith("tts is running since")
+
+
+def test_without_a_name_and_without_a_daemon(root: Path, ctl: Ctl) -> None:
+    assert ctl("why")[1] == "No supervisor runs, and nothing is written of any service.\n"
+    write_journal(root, chronicle(*of_tts(*START)))
+    assert "nothing was wrong" in " ".join(ctl("why")[1].split())
+    bad = journal("stt", (NOON, "gave-up", "failed 3 times", 3), first=9)
+    write_journal(root, [*chronicle(*of_tts(*START)), *bad])
+    assert "The last that is known of stt" in ctl("why")[1]
 
 
 # For any journal -----------------------------------------------------------------------------

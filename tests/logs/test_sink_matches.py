@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +15,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+
+from supervisor.core.pattern import Pattern
+from supervisor.logs.conversation import Conversation
+from supervisor.logs.reports import MOST_WAITING, Reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -344,3 +350,22 @@ def test_the_last_words_before_a_quit_are_told(host: SinkHost) -> None:
     assert [match(told)["line"], match(told)["line"]] == ["1 out of memory", "2 out of memory"]
     with contextlib.suppress(EOFError):
         pytest.fail(f"more was said: {told.receive()}")
+
+
+def test_what_waits_is_bounded_and_the_oldest_goes_first() -> None:
+    reports = Reports()
+    for number in range(MOST_WAITING + 2):
+        reports.note(str(number), Pattern.parse(OOM), None, b"out of memory", 1)
+    ours, theirs = socket.socketpair()
+    conversation = Conversation(ours)
+    assert reports.due() is None
+    reports.subscribe(conversation)
+    heard = b""
+    while reports.due() is not None or conversation.has_output:
+        reports.tell()
+        heard += theirs.recv(1 << 20)
+        conversation.flush()
+    names = [json.loads(line)["match"]["name"] for line in heard.splitlines()]
+    assert names == [str(number) for number in range(2, MOST_WAITING + 2)]
+    conversation.close()
+    theirs.close()

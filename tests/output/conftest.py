@@ -100,8 +100,10 @@ class Place:
         return made
 
     @contextlib.asynccontextmanager
-    async def output(self, *, quit_sink: bool = True) -> AsyncIterator[Output]:
-        """An `Output` that is started, and closed at the end."""
+    async def output(
+        self, *, quit_sink: bool = True, watch: tuple[str, ...] = ()
+    ) -> AsyncIterator[Output]:
+        """An `Output` that is started, and closed at the end; `watch` is for tts, from before."""
 
         def matched(name: str, match: Match) -> None:
             self.matches.append((name, match))
@@ -114,6 +116,8 @@ class Place:
 
         reaper = Reaper(ended)
         reaper.start()
+        if watch:
+            output.watch("tts", watch)
         try:
             await output.start()
             yield output

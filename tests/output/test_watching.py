@@ -1,5 +1,6 @@
 """Lines that match are told to the daemon, whatever becomes of sinks and daemons."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ import pytest
 from supervisor.core.spec import LogSpec
 from supervisor.output import Output
 from supervisor.posix.spawn import Command, spawn
-from supervisor.watches import Match
+from supervisor.watches import MOST_EARLY, Match, Watches
 from tests.output.conftest import CHILDREN, Place, until
 
 OOM = "out of memory"
@@ -39,8 +40,7 @@ async def halted(output: Output) -> int:
 
 
 async def test_a_match_is_told_with_the_run_that_printed_it(place: Place) -> None:
-    async with place.output() as output:
-        output.watch("tts", (OOM, "never"))
+    async with place.output(watch=(OOM, "never")) as output:
         fd = output.open("tts", LogSpec())
         output.mark("tts", "run 7 begins", 7)
         assert await output.flush("tts")
@@ -159,25 +159,24 @@ async def test_what_matched_without_a_daemon_is_told_to_the_next(place: Place, l
     script = f"import signal; signal.sigwait([signal.SIGUSR1]); print('{OOM}')"
     block = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])"
     service = [sys.executable, "-c", f"{block}; {script}"]
-    daemon = place.daemon(services={"tts": service, "b": service}, watch={"tts": [OOM], "b": ["x"]})
+    daemon = place.daemon(services={"b": service, "tts": service}, watch={"b": [OOM], "tts": [OOM]})
     daemon.kill()
     for pid in daemon.services.values():
         os.kill(pid, signal.SIGUSR1)
-    await until(lambda: OOM.encode() in place.content("tts"), "it is in the log")
+    line = OOM.encode()
+    await until(lambda: all(line in place.content(n) for n in ("b", "tts")), "both are in the logs")
     async with place.output() as output:
-        if late:
-            output.watch("b", ("x",))
-            output.open("b", LogSpec())
-            assert await output.flush("b")
+        output.watch("b", (OOM,))
+        output.open("b", LogSpec())
+        if late:  # all is told at once: of tts before anybody has asked for it
+            await until(lambda: place.matches, "the first is told")
         output.watch("tts", (OOM,))
         output.open("tts", LogSpec())
-        await until(lambda: place.matches, "it is told")
-        assert told(place) == [("tts", OOM, 1)]
-        output.watch("other", (OOM,))
+        await until(lambda: len(place.matches) == 2, "both are told")
         output.watch("tts", ())
         output.watch("tts", (OOM,))
         assert await output.flush("tts")
-    assert told(place) == [("tts", OOM, 1)]
+    assert sorted(told(place)) == [("b", OOM, 1), ("tts", OOM, 1)]
 
 
 async def test_a_service_that_is_gone_tells_nothing_when_it_comes_back(place: Place) -> None:
@@ -218,3 +217,20 @@ async def test_an_older_sink_is_lived_with(place: Place) -> None:
         assert place.content("tts") == b"out of memory\nanother out of memory\n"
     assert told(place) == [("tts", "another out of memory", None)]
     assert place.said == []
+
+
+async def test_what_comes_early_is_bounded_and_what_is_no_match_is_passed_over() -> None:
+    found: list[tuple[str, Match]] = []
+    watches = Watches(lambda name, match: found.append((name, match)))
+    said = {"pattern": OOM, "run": 1, "line": "x", "times": 1}
+    nonsense: list[object] = [None, [], {}, {**said, "name": 5}, {**said, "name": "0", "run": "1"}]
+    for bad in nonsense:
+        watches.told(bad)
+    for number in range(MOST_EARLY + 2):
+        watches.told({**said, "name": str(number)})
+    for number in range(MOST_EARLY + 2):
+        watches.set(str(number), (OOM,))
+    await asyncio.sleep(0)
+    assert [name for name, _ in found] == [str(number) for number in range(2, MOST_EARLY + 2)]
+    watches.told({**said, "name": "0", "pattern": "another"})
+    assert len(found) == MOST_EARLY

@@ -307,6 +307,24 @@ async def test_followers_are_woken_once_a_change(tmp_path: Path) -> None:
     book.close()
 
 
+async def test_who_falls_behind_is_not_left_to_think_that_it_has_all(tmp_path: Path) -> None:
+    book = open_journal(tmp_path)
+    for _ in range(3):
+        book.append("a", "started", "")
+    following = book.follow(1)
+    async with asyncio.timeout(30):
+        assert [(await anext(following)).seq for _ in range(2)] == [2, 3]
+        for _ in range(journal.TAIL):
+            book.append("a", "started", "")
+        assert [(await anext(following)).seq for _ in range(2)] == [4, 5]
+        for _ in range(2 * journal.TAIL):
+            book.append("a", "started", "")
+        rest = [entry.seq async for entry in following]
+    # It ends with what it had taken from the memory before that was overwritten.
+    assert rest == list(range(6, 4 + journal.TAIL))
+    book.close()
+
+
 def test_memory_holds_a_bounded_tail(tmp_path: Path) -> None:
     book = open_journal(tmp_path)
     for _ in range(journal.TAIL + 10):
