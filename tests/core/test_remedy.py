@@ -222,6 +222,8 @@ def test_one_command_at_a_time_runs_beside_a_service() -> None:
     beside = rule(restart=False, set_env={}, run=RemedyCommand(("rm",)))
     assert choose(treated(beside), Chart(), SEEN, 0.0, busy=False).rule is beside
     assert choose(treated(beside), Chart(), SEEN, 0.0, busy=True) == Choice(Chart())
+    setting = rule(restart=False)
+    assert choose(treated(setting), Chart(), SEEN, 0.0, busy=True).rule is setting
     ending = replace(beside, restart=True)
     assert choose(treated(ending), Chart(), SEEN, 0.0, busy=True).rule is ending
 
@@ -233,6 +235,7 @@ def test_what_is_in_force_goes_with_what_it_rests_on() -> None:
     other = Remedy("other", OutputTrigger("x"), set_args={"-d": "cpu"}, restart=True)
     old = treated(FALLBACK, other, env={"A": "1"})
     chart = chosen(old, Chart(in_force=("other",), of_run=("other",))).chart
+    assert chart.in_force == ("other", "mps"), "the later one wins"
     assert kept(chart, old, replace(old, description="anew")) == chart
     assert kept(chart, old, treated(FALLBACK, other, rule(name="new"), env={"A": "1"})) == chart
     for new in (replace(old, env={"A": "2"}), replace(old, command=("serve", "more"))):

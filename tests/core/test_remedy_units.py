@@ -166,6 +166,16 @@ def test_a_way_to_end_calls_for_a_rule_unless_it_is_our_own_doing() -> None:
     assert "remedy" not in topics(effects)
 
 
+def test_a_rule_that_does_not_restart_leaves_that_to_restart_policy() -> None:
+    rule = Remedy("cpu", ExitTrigger(codes=(1,)), set_env={"D": "cpu"}, run=CLEAN)
+    unit, effects = run_through(running(rule), *ended(5.0, ExitCode(1)))
+    assert topics(effects) == ["exited", "remedy", "restarting"]
+    assert deeds(effects)[-1] == Apply(ONE, 1, CLEAN)
+    assert unit.phase == Waiting(5.2)
+    unit, _ = run_through(unit, (5.2, TimePassed()), (5.2, Admitted()))
+    assert unit.chart.of_run == ("cpu",)
+
+
 def test_a_probe_that_keeps_failing_calls_for_a_rule() -> None:
     rule = Remedy("cpu", ProbeTrigger(ProbeKind.READINESS, 2, "503*"), restart=True)
     unit = running(rule, spec=service(readiness=probe(every=1.0, failures=5)))
@@ -179,9 +189,10 @@ def test_a_probe_that_keeps_failing_calls_for_a_rule() -> None:
     (text,) = [e.text for e in effects if isinstance(e, Note) and e.topic is Topic.REMEDY]
     assert "its readiness probe failed 2 times in a row: 503 Service Unavailable" in text
     # An answer that was not asked for is no failure.
+    rule = Remedy("cpu", ProbeTrigger(ProbeKind.READINESS), set_env={"D": "cpu"})
     unit = running(rule, spec=service(readiness=probe(every=1.0, failures=5)))
     unit, effects = run_through(unit, *asked[:2], *[asked[1]] * 5)
-    assert topics(effects) == []
+    assert topics(effects) == ["remedy"]
 
 
 def test_what_liveness_ends_is_mended_by_the_rule_for_it() -> None:
@@ -371,6 +382,20 @@ def test_a_run_that_is_to_take_over_is_not_treated_until_it_has() -> None:
     world.matches("tts", "MPS", TWO)
     assert world.unit("tts").chart.in_force == ("mps",)
     assert isinstance(world.unit("tts").phase, Stopping)
+
+
+def test_the_new_run_is_judged_by_what_it_was_started_with() -> None:
+    spec = replace(service(readiness=probe(every=1.0)), remedies=(FALLBACK,))
+    world = World(fleet_spec(spec))
+    world.start("tts")
+    assert world.comes_up()
+    world.matches("tts", "MPS", ONE)
+    assert world.runs_fairly(lambda: world.unit("tts").ready() and world.unit("tts").run() == TWO)
+    assert world.unit("tts").chart.of_run == ("mps",)
+    world.forgets("tts")
+    world.roll("tts")
+    assert world.runs_fairly(lambda: world.unit("tts").run() == RunId(3))
+    assert world.unit("tts").chart.of_run == ()
 
 
 def test_a_command_beside_goes_on_when_the_runs_change_places() -> None:
