@@ -40,7 +40,7 @@ def at_once(*rules: Remedy, after: int = 3) -> ServiceSpec:
     return replace(service(restart=policy), remedies=rules)
 
 
-@given(fleets_of(most=1, rules=True), st.lists(trouble, min_size=20, max_size=120))
+@given(fleets_of(most=1, rules=True), st.lists(trouble, min_size=20, max_size=60))
 def test_trouble_without_end(spec: FleetSpec, history: list[Move]) -> None:
     world = World(spec)
     world.start(*world.places)
@@ -49,7 +49,7 @@ def test_trouble_without_end(spec: FleetSpec, history: list[Move]) -> None:
     comes_to_rest(world)
 
 
-@given(fleets_of(most=2, rules=True), st.lists(anything, min_size=20, max_size=120))
+@given(fleets_of(most=2, rules=True), st.lists(anything, min_size=20, max_size=60))
 def test_trouble_and_operators(spec: FleetSpec, history: list[Move]) -> None:
     world = World(spec)
     world.start(*world.places)
