@@ -5,6 +5,7 @@ leaves if it is killed here or there.
 """
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -62,6 +63,9 @@ from supervisor.runs import LiveRun, Runs
 from supervisor.sockets import HeldSockets, Private, busy_ports, port_is_free, private
 from supervisor.surroundings import surroundings
 from supervisor.tally import Tally
+
+READ_OUT = 0.5
+"""Seconds that a restart waits, at most, for what remedies look for in the last output."""
 
 KILL_TIMEOUT = 5.0
 """Seconds within which SIGKILL must have ended a tree, or what is left is reported."""
@@ -196,7 +200,7 @@ class Machine:
             return ()
         if not self.runs.members(live) and all(map(port_is_free, live.spec.ports)):
             self.runs.drop(name, run)
-            return ()
+            return self._read_out(live) if patterns_of(live.spec) else ()
         return self._clear(live, grace)
 
     async def _clear(self, live: LiveRun, grace: float) -> tuple[str, ...]:
@@ -206,7 +210,19 @@ class Machine:
         if not left:
             self.runs.drop(live.spec.name, live.run)
         # Otherwise it is kept: the next stop tries again.
+        if patterns_of(live.spec):
+            await self._read_out(live)
         return left
+
+    async def _read_out(self, live: LiveRun) -> tuple[str, ...]:
+        """Return, with nothing left over, when the last that a run printed has been looked at.
+
+        So that a remedy for what it said before it died comes before the decision on it.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READ_OUT):
+                await self._output.flush(live.spec.name)
+        return ()
 
     async def end_rest(self, live: LiveRun, grace: float) -> tuple[str, ...]:
         """SIGTERM, `grace` seconds, SIGKILL: to all of a run that is left.

@@ -224,3 +224,19 @@ def test_a_stop_ends_a_remedy_that_is_under_way(system: System) -> None:
         "the remedy has ended",
         lambda: not [p for p in system.processes() if "1001" in p.cmdline()],
     )
+
+
+def test_the_last_words_of_a_run_are_heard_before_it_is_decided_on(system: System) -> None:
+    last_words = {
+        "when": {"output": "cache is corrupt"},
+        "do": {"run": {"command": "touch repaired"}, "restart": True},
+    }
+    dies = ["sh", "-c", "test -e repaired && exec sleep 1000; echo the cache is corrupt; exit 1"]
+    # Given up at the first failure: a rule that came too late would find it failed.
+    strict = {"give_up": {"after": 1, "within": "1h"}}
+    system.write({"job": {"command": dies, "restart": strict, "remedies": [last_words]}})
+    system.ctl("up")
+    lines = system.ctl("events", "--json", "job").stdout.splitlines()
+    topics = [json.loads(line)["topic"] for line in lines]
+    assert "gave-up" not in topics
+    assert topics[:5] == ["asked", "started", "exited", "remedy", "remedy"]
