@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from services.tts import openapi, origin, speech_api, speech_request
+from services.tts import openapi, origin, reading, speech_api, speech_request, web
 from services.tts.audio import WavFile, WavStream
 from services.tts.delivery import (
     ClientGoneError,
@@ -59,6 +59,8 @@ def create_app(
     metrics = Metrics(worker)
     app.register_blueprint(metrics.blueprint())
     app.register_blueprint(speech_api.blueprint(delivery, metrics))
+    app.register_blueprint(reading.blueprint(normalise))
+    app.register_blueprint(web.blueprint())
     app.config["MAX_CONTENT_LENGTH"] = speech_request.MAX_BODY
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     # `/tts/` was never a path; a redirect would turn a client's POST into a GET.
@@ -84,7 +86,10 @@ def create_app(
         for name, value in origin.cors_headers(
             request.headers.get("Origin"), dict(request.headers)
         ).items():
-            response.headers[name] = value
+            if name == "Vary":
+                response.vary.add(value)
+            else:
+                response.headers[name] = value
         _log_request(response)
         return response
 
@@ -236,8 +241,9 @@ def _stream(speech: Speech, pieces: Iterator[Piece]) -> Response:
 
 def _wav_stream(speech: Speech, first: Piece, rest: Iterator[Piece]) -> Iterator[bytes]:
     wav = WavStream(SAMPLE_RATE, speech.pause)
-    for piece in itertools.chain([first], rest):
-        yield wav.chunk(piece.samples)
+    for number, piece in enumerate(itertools.chain([first], rest), start=1):
+        # A sentence without a sound is no piece: then the last one is followed by a pause too.
+        yield wav.chunk(piece.samples, more=number < speech.sentences)
 
 
 def _shown_link(link: LinkStatus) -> dict[str, object]:

@@ -214,11 +214,15 @@ class WavStream:
         self._gain = StreamGain()
         self._begun = False
 
-    def chunk(self, piece: Samples) -> bytes:
-        """The next bytes: before the first piece the header, before every other one the pause."""
-        before = self._gap if self._begun else wav_header(self._rate)
+    def chunk(self, piece: Samples, *, more: bool) -> bytes:
+        """The next bytes: the header before the first piece, the pause behind all but the last.
+
+        The pause comes with the piece before it, so that whoever plays what has come plays a
+        sentence with its end, and can tell where that is.
+        """
+        header = b"" if self._begun else wav_header(self._rate)
         self._begun = True
-        return before + pcm16(self._gain.scaled(piece))
+        return header + pcm16(self._gain.scaled(piece)) + (self._gap if more else b"")
 
 
 def pcm16(samples: Samples) -> bytes:

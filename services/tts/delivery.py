@@ -99,9 +99,7 @@ class Delivery:
             place.enter_context(self._worker.slot(wait))
             spoken = self._normalise(text)
             if not spoken.sentences:
-                raise RequestError(
-                    "Text has nothing that can be spoken: it needs letters or digits"
-                )
+                raise RequestError(speech_request.NOTHING_TO_SPEAK)
             # Digits grow into words, so the length is bounded again behind the pipeline.
             speech_request.check_length(len(spoken.text), speed)
             order = Order(spoken.sentences, voice, effect, speed, streamed)
@@ -128,6 +126,11 @@ class Speech:
         self._job = job
         self._is_gone = is_gone
         self._place = place
+
+    @property
+    def sentences(self) -> int:
+        """How many there are; those without a sound give no piece."""
+        return len(self._job.order.sentences)
 
     @property
     def pause(self) -> float:

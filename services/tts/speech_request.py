@@ -26,6 +26,8 @@ is bounded is the audio: about two hours, 300 MB."""
 MAX_WAIT: Final = 120
 """Seconds that a request may wait for the preferred engine."""
 
+NOTHING_TO_SPEAK: Final = "Text has nothing that can be spoken: it needs letters or digits"
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:

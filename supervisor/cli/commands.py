@@ -237,6 +237,14 @@ COMMANDS = (
         (options.test, options.json, options.targets),
     ),
     Command(
+        "dashboard",
+        "dashboard:dashboard",
+        "open the web page of the system",
+        "Open the dashboard, a service of the configuration, in your browser, which is handed the "
+        "token that lets it in. With --print the address is printed instead, token and all.",
+        (options.print_address,),
+    ),
+    Command(
         "metrics",
         "metrics:metrics",
         "print figures for Prometheus",

@@ -27,6 +27,7 @@ from supervisor.cli.checks import (
     mac,
     models,
     mounts,
+    notifications,
     ports,
     remains,
     session,
@@ -110,6 +111,9 @@ def _findings(call: Invocation, system: System) -> Iterator[Finding]:
     yield from findings
     known = _Ports(ports.Ours.of(system.state_dir, status))
     yield from looked(OURS, "ports", lambda: known.look(fleet.services))
+    yield from looked(
+        OURS, notifications.CHECK, lambda: notifications.notifications(fleet, os.environ)
+    )
     yield from _history(system)
     yield from _installation()
     yield from _machine(fleet, chosen, os.environ)

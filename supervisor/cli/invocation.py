@@ -60,6 +60,7 @@ class Invocation:
     models: tuple[str, ...] = ()
     accept_changed: tuple[str, ...] = ()
     test: bool = False
+    print_address: bool = False
     targets: tuple[str, ...] = ()
 
     def system(self) -> "System":

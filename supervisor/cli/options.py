@@ -218,6 +218,13 @@ def test(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def print_address(parser: argparse.ArgumentParser) -> None:
+    """Take `--print`."""
+    parser.add_argument(
+        "--print", dest="print_address", action="store_true", help="print the address"
+    )
+
+
 def targets(parser: argparse.ArgumentParser) -> None:
     """Take any number of names of who is told."""
     parser.add_argument("targets", nargs="*", metavar="NAME", help="which ones; default: all")

@@ -224,7 +224,8 @@ class Courier:
     def _put(self, name: str, letter: Letter, delay: float) -> None:
         box = mailbox.put(self._boxes[name], letter, time.monotonic(), delay)
         if box.dropped > self._boxes[name].dropped:
-            self._say_of(name, f"over {mailbox.MOST} notifications wait: the oldest are dropped")
+            text = f"over {mailbox.MOST} notifications wait: the oldest are dropped"
+            self._say_of(name, text, text)
         self._boxes[name] = box
 
     # Sending ---------------------------------------------------------------------------------
@@ -291,7 +292,8 @@ class Courier:
         if over:
             known = replace(known, given_up=known.given_up + letter.count)
             tries = f" after {letter.tries + 1} tries" if outcome.again else ""
-            self._say_of(name, f'gave up on "{title(letter)}"{tries}: {outcome.words}')
+            text = f'gave up on "{title(letter)}"{tries}: {outcome.words}'
+            self._say_of(name, outcome.words, text)
         self._known[name] = known
 
     # Writing down ----------------------------------------------------------------------------
@@ -304,17 +306,18 @@ class Courier:
         try:
             remember(self._state_dir, memory)
         except OSError as error:
-            self._say_of("", f"cannot write down what is told: {error.strerror}")
+            text = f"cannot write down what is told: {error.strerror}"
+            self._say_of("", text, text)
         else:
             self._written = memory
 
     def _remembered(self, name: str, box: Mailbox) -> Remembered:
         return replace(self._known[name], letters=mailbox.letters(box), dropped=box.dropped)
 
-    def _say_of(self, name: str, text: str) -> None:
-        """Tell the journal, once until it can be told something better."""
-        if self._told.get(name) != text:
-            self._told[name] = text
+    def _say_of(self, name: str, why: str, text: str) -> None:
+        """Tell the journal, once for each reason until the target can be told again."""
+        if self._told.get(name) != why:
+            self._told[name] = why
             self._say(f"{name}: {text}" if name else text)
 
     def _say(self, text: str) -> None:

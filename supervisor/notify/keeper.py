@@ -58,8 +58,8 @@ class CourierKeeper:
         """Have a courier do what this configuration asks for, and no other."""
         errand = Errand.of(spec, self._begin)
         self._begin = self._seq()
-        if errand is None or not errand.targets:
-            forget(self._state_dir)
+        if self._task is None:
+            self._forget(errand)
         if errand is not None and self._errand is not None and errand.is_like(self._errand):
             return
         self._errand, self._root = errand, spec.root
@@ -97,6 +97,7 @@ class CourierKeeper:
             else:
                 ending = await self._until_its_end()
                 if ending is None:
+                    self._forget(self._errand)
                     self._leave(errand)
                     continue
                 why = describe_exit(ending)
@@ -133,6 +134,11 @@ class CourierKeeper:
             await self._end(0.0)
             return None
         return self._ended.result()
+
+    def _forget(self, errand: Errand | None) -> None:
+        """Let go of what no courier is to go on from, or it would be told years later."""
+        if errand is None or not errand.targets:
+            forget(self._state_dir)
 
     def _leave(self, errand: Errand) -> None:
         """Let no file look alive that nobody writes any more."""

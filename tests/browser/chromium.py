@@ -27,6 +27,8 @@ DEADLINE = 30.0
 """Seconds that anything in a page may take on a busy machine."""
 
 ANY_AUTOPLAY = "--autoplay-policy=no-user-gesture-required"
+CLICK_FIRST = "--autoplay-policy=document-user-activation-required"
+"""What a browser does that a person uses; a headless one has to be told."""
 
 
 def no_browser(reason: str) -> NoReturn:
@@ -47,12 +49,7 @@ def executable() -> str:
 @contextmanager
 def launched(playwright: Playwright, *flags: str) -> Iterator[Browser]:
     """A headless Chromium with these command line flags."""
-    if os.geteuid() == 0:
-        flags = (*flags, "--no-sandbox")  # Chromium refuses to be root with one
-    # /dev/shm has 64 MB in most containers, and a page that finds it full crashes.
-    browser = playwright.chromium.launch(
-        executable_path=executable(), args=["--disable-dev-shm-usage", *flags]
-    )
+    browser = playwright.chromium.launch(executable_path=executable(), args=flags)
     try:
         yield browser
     finally:

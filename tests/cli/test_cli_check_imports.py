@@ -145,6 +145,7 @@ def test_services_that_are_not_asked_or_do_not_answer(
     [
         ("sh", "-c", "touch started"),
         ("python", "-c", "open('started', 'w')"),
+        ("python", "-copen('started', 'w')"),
         ("python", "start.py"),
         ("./python.sh",),
     ],

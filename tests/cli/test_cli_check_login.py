@@ -276,6 +276,8 @@ def on_linux(folder: Path, config: str, linger: Path) -> list[Finding]:
         ("KillMode=process", True, False, [("note", "all ends when you log out")]),
         ("KillMode=process", False, True, [("note", "is there and not enabled")]),
         ("", True, True, [("note", "has KillMode=control-group"), ("ok", "starts it at boot")]),
+        ("KillMode=process\nKillMode=", True, True,
+         [("note", "has KillMode=control-group"), ("ok", "starts it at boot")]),
         ("KillMode=process\nKillMode=mixed", True, True,
          [("note", "has KillMode=mixed"), ("ok", "starts it at boot")]),
     ],

@@ -233,7 +233,7 @@ def test_a_missing_file_is_named_with_its_cure_and_espeak_speaks(
     assert "spk_xvector.ark" in heard.headers["X-TTS-Notice"]
 
     def why() -> str | None:
-        said = speech.system.ctl("why", "tts").stdout
+        said = " ".join(speech.system.ctl("why", "tts").stdout.split())
         return said if told[:40] in said else None
 
     assert "atlasctl models fetch" in eventually("the supervisor tells of it", why)

@@ -67,7 +67,7 @@ def test_up_leaves_a_voice_that_survives_a_kill(speech: tuple[System, int]) -> N
     again = system.service("tts")
     assert again["pid"] != pid
     assert again["restarts"] == 1
-    assert "signal 9" in system.ctl("why", "tts").stdout
+    assert "SIGKILL" in system.ctl("why", "tts").stdout
 
 
 def test_a_restart_refuses_nobody(speech: tuple[System, int]) -> None:

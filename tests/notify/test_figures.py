@@ -19,7 +19,6 @@ from supervisor.posix.usage import Usage
 from supervisor.tally import LATENCY_BOUNDS, Tally, service_metrics
 from tests.notify.letters import letter
 
-
 CRASH = [Topic.EXITED, Topic.RESTARTING]
 
 

@@ -178,7 +178,10 @@ def test_silence_sets_no_loudness() -> None:
 def test_a_streamed_wav_reads_as_the_whole_one_does() -> None:
     pieces = (tone(0.3, 200.0, amplitude=0.4), tone(0.2, 300.0, amplitude=0.2))
     stream = audio.WavStream(SAMPLE_RATE, 0.1)
-    streamed = b"".join(stream.chunk(piece) for piece in pieces)
+    first = stream.chunk(pieces[0], more=True)
+    # The pause comes with the sentence that it follows.
+    assert len(first) == 44 + 2 * round(0.4 * SAMPLE_RATE)
+    streamed = first + stream.chunk(pieces[1], more=False)
     whole = b"".join(audio.WavFile(pieces, SAMPLE_RATE, 0.1).chunks())
     assert streamed[44:] == whole[44:]
     assert struct.unpack_from("<I", streamed, 4) == (0xFFFF_FFFF,)

@@ -35,7 +35,7 @@ def test_it_is_served(serve: Callable[..., Harness]) -> None:
 def test_it_has_every_route_and_no_other(serve: Callable[..., Harness]) -> None:
     app = create_app(serve().worker, normalise=plain_text)
     served = {
-        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method.lower())
+        (re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }

@@ -1,0 +1,273 @@
+// The client of the speech service, for its own page and for any other page of this machine:
+//
+//     import { TtsManager } from "http://localhost:3001/static/js/modules/tts-manager.js";
+//     const tts = new TtsManager({ server: "http://localhost:3001", language: "en" });
+//     tts.addEventListener("state", ({ detail }) => console.log(detail.phase, detail.message));
+//     await tts.speak("Добрий день!", { voice: "lada" });
+//
+// Events: `state` (a State), `speech` (a Speech: all of it has come, whether it was heard or not),
+// `health` (a Sight, after `watch()`).
+
+import { SpeechError, failureOf } from "./failure.js";
+import { HealthWatch, backoff } from "./health.js";
+import { describe } from "./messages.js";
+import { Player } from "./player.js";
+import { Utterance } from "./utterance.js";
+
+/** @typedef {{voice?: string, fx?: string, speed?: number}} Settings as `POST /tts` has them */
+/** @typedef {{text: string, settings: Settings, file: Blob, engine: string}} Speech */
+
+/**
+ * `asking`: nothing to hear yet; `waiting`: the next sentence has not come; `blocked`: the browser
+ * wants a click, in which `resume()` is to be called; `retrying`: `message` says why.
+ * @typedef {"idle" | "asking" | "playing" | "waiting" | "blocked" | "retrying" | "failed"} Phase
+ * @typedef {{phase: Phase, message: string, error: SpeechError | null}} State
+ */
+
+const STOPPED = new Error("stopped");
+const RETRIES = 6;
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 8000;
+const LONGEST_RETRY_AFTER = 60_000;
+const QUICK_TIMEOUT = 5000;
+
+export class TtsManager extends EventTarget {
+  #server;
+  #timeout;
+  #fetch;
+  #player;
+  #health;
+  /** What the player does. @type {Phase} */
+  #sound = "asking";
+  /** Ends the utterance in work, with the reason. @type {AbortController | null} */
+  #current = null;
+  /** @type {State} */
+  #state = { phase: "idle", message: "", error: null };
+
+  /** Language of messages: "uk" or "en". */
+  language;
+
+  /**
+   * @param {{
+   *   server?: string, language?: string, audio?: HTMLAudioElement, timeout?: number,
+   *   fetch?: typeof globalThis.fetch,
+   * }} [options] `server` is the origin of another server than the page's; after `timeout`
+   *   milliseconds without a byte an utterance is given up
+   */
+  constructor({ server = "", language = "uk", audio = new Audio(), timeout = 90_000, fetch } = {}) {
+    super();
+    this.#server = server.replace(/\/$/, "");
+    this.#timeout = timeout;
+    this.#fetch = fetch ?? globalThis.fetch.bind(globalThis);
+    this.#player = new Player(audio, (sound) => this.#hear(sound));
+    this.#health = new HealthWatch(
+      () => this.#json("/health"),
+      (sight) => this.#emit("health", sight),
+    );
+    this.language = language;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /**
+   * Speaks a text in place of whatever is spoken now.
+   * @param {string} text
+   * @param {Settings} [settings]
+   * @returns {Promise<boolean>} whether it was heard to its end; false when it was stopped
+   * @throws {SpeechError}
+   */
+  async speak(text, settings = {}) {
+    this.stop();
+    const controller = new AbortController();
+    const { signal } = controller;
+    this.#current = controller;
+    const utterance = new Utterance();
+    const played = this.#player.start(utterance);
+    played.catch((error) => controller.abort(error));
+    this.#hear("asking");
+    try {
+      const engine = await this.#receive(utterance, { ...settings, text }, controller);
+      this.#emit("speech", { text, settings, file: utterance.file(), engine });
+      await Promise.race([played, aborted(signal)]);
+      this.#set("idle");
+      return true;
+    } catch (error) {
+      if (signal.reason === STOPPED) return false;
+      this.#player.clear();
+      this.#set("failed", /** @type {SpeechError} */ (error));
+      throw error;
+    } finally {
+      if (this.#current === controller) this.#current = null;
+    }
+  }
+
+  /** Stops at once; the server leaves off in the middle of the sentence. */
+  stop() {
+    this.#current?.abort(STOPPED);
+    this.#current = null;
+    this.#player.clear();
+    if (this.#state.phase !== "idle") this.#set("idle");
+  }
+
+  /** Plays what the browser had refused to; call it in a click. */
+  resume() {
+    this.#player.resume();
+  }
+
+  /** @returns {Promise<{voices: string[], default: string}>} */
+  voices() {
+    return this.#json("/voices");
+  }
+
+  /**
+   * How a text will be read, with `+` before stressed vowels; nothing is spoken.
+   * @param {string} text
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<{accented_text: string, sentences: string[]}>}
+   */
+  read(text, signal) {
+    return this.#json("/text", { method: "POST", body: JSON.stringify({ text }), signal });
+  }
+
+  /** Begins to look at the server's state; `health` events tell it. */
+  watch() {
+    this.#health.start();
+  }
+
+  unwatch() {
+    this.#health.stop();
+  }
+
+  /**
+   * Brings the whole speech, in as many attempts as it takes; returns who spoke it.
+   * @param {Utterance} utterance
+   * @param {Settings & {text: string}} body
+   * @param {AbortController} controller
+   */
+  async #receive(utterance, body, controller) {
+    for (let failures = 0; ;) {
+      try {
+        return await this.#attempt(utterance, body, controller);
+      } catch (error) {
+        controller.signal.throwIfAborted();
+        if (!(error instanceof SpeechError) || !error.passes || failures === RETRIES) throw error;
+        failures += 1;
+        this.#health.now();
+        this.#set("retrying", error);
+        const asked = Math.min(LONGEST_RETRY_AFTER, error.retryAfter ?? 0);
+        const wait = asked + backoff(failures, FIRST_PAUSE, LONGEST_PAUSE);
+        await pause(wait, controller.signal);
+        utterance.restart();
+      }
+    }
+  }
+
+  /**
+   * One request. The clock begins anew with every part that comes.
+   * @param {Utterance} utterance
+   * @param {Settings & {text: string}} body
+   * @param {AbortController} controller
+   */
+  async #attempt(utterance, body, controller) {
+    const { signal } = controller;
+    const late = () => controller.abort(new SpeechError("timeout"));
+    let timer = setTimeout(late, this.#timeout);
+    try {
+      const response = await this.#fetch(`${this.#server}/tts`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", Accept: "audio/wav" },
+        body: JSON.stringify({ ...body, return_audio: true, stream: true }),
+        signal,
+      });
+      const type = response.headers.get("Content-Type") ?? "";
+      if (!response.ok || !/^audio\/(x-)?wav\b/i.test(type) || !response.body) {
+        throw await failureOf(response);
+      }
+      this.#set(this.#sound);
+      const reader = response.body.getReader();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        clearTimeout(timer);
+        timer = setTimeout(late, this.#timeout);
+        utterance.append(value);
+        this.#player.more();
+      }
+      utterance.end();
+      this.#player.more();
+      return response.headers.get("X-TTS-Engine") ?? "";
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof SpeechError) throw error;
+      throw new SpeechError("network", { cause: error });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * @param {string} path
+   * @param {RequestInit} [request]
+   */
+  async #json(path, request = {}) {
+    const signals = [AbortSignal.timeout(QUICK_TIMEOUT), request.signal].filter(
+      (one) => one != null,
+    );
+    const headers = { "Content-Type": "application/json", Accept: "application/json" };
+    const signal = AbortSignal.any(signals);
+    const response = await this.#fetch(this.#server + path, { headers, ...request, signal });
+    const type = response.headers.get("Content-Type") ?? "";
+    if (!response.ok || !type.startsWith("application/json")) throw await failureOf(response);
+    return response.json();
+  }
+
+  /** @param {Phase} sound */
+  #hear(sound) {
+    this.#sound = sound;
+    // Why it is silent says more than that it is.
+    if (this.#state.phase !== "retrying" || sound === "blocked") this.#set(sound);
+  }
+
+  /**
+   * @param {Phase} phase
+   * @param {SpeechError | null} [error]
+   */
+  #set(phase, error = null) {
+    const message = error ? describe(error, this.language) : "";
+    this.#state = { phase, message, error };
+    this.#emit("state", this.#state);
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} detail
+   */
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+/**
+ * Rejects with the signal's reason.
+ * @param {AbortSignal} signal
+ * @returns {Promise<never>}
+ */
+function aborted(signal) {
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    if (signal.aborted) reject(signal.reason);
+  });
+}
+
+/**
+ * @param {number} milliseconds
+ * @param {AbortSignal} signal ends the pause with an error
+ */
+async function pause(milliseconds, signal) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const over = new Promise((done) => (timer = setTimeout(done, milliseconds)));
+  await Promise.race([over, aborted(signal)]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,76 @@
+"""waitress on sockets that listen already, and an end in which nobody is cut off in mid-reply."""
+
+import logging
+import socket
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, create_server
+
+from supervisor.dashboard.application import LARGEST_BODY
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+THREADS: Final = 8
+"""At most two wait for the daemon with a command, and one each with a look, a search and a story:
+so `/healthz` finds one."""
+_CONNECTIONS: Final = 64
+_IDLE_SECONDS: Final = 30
+_DRAIN_SECONDS: Final = 3.0
+_NEVER: Final = 1 << 40
+"""Larger than any reply: waitress keeps them in memory, not in a file."""
+
+
+class Server:
+    """Serves until it is told to stop; used from one thread."""
+
+    def __init__(self, application: "WSGIApplication", sockets: Sequence[socket.socket]) -> None:
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        self._map: dict[int, wasyncore.dispatcher] = {}
+        create_server(
+            application,
+            map=self._map,
+            sockets=list(sockets),
+            threads=THREADS,
+            ident=None,
+            connection_limit=_CONNECTIONS,
+            channel_timeout=_IDLE_SECONDS,
+            max_request_header_size=16 * 1024,
+            max_request_body_size=LARGEST_BODY,
+            inbuf_overflow=_NEVER,
+            outbuf_overflow=_NEVER,
+            outbuf_high_watermark=_NEVER,
+            asyncore_use_poll=True,
+        )
+        self._listeners = [one for one in self._map.values() if isinstance(one, BaseWSGIServer)]
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Make `run` return; safe in a signal handler and from another thread."""
+        self._stopping = True
+        for listener in self._listeners:
+            listener.pull_trigger()
+
+    def run(self) -> None:
+        """Serve until `stop` is called, then finish the replies under way."""
+        while not self._stopping:
+            # As long as it takes: whoever stops this wakes it, and idle it shall not wake by
+            # itself more often than idle connections are looked at.
+            wasyncore.poll2(_IDLE_SECONDS, self._map)
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        for listener in self._listeners:
+            listener.accepting = False
+            listener.del_channel()
+            listener.socket.close()
+        while self._busy() and time.monotonic() < deadline:
+            wasyncore.poll2(0.05, self._map)
+        wasyncore.close_all(self._map, ignore_all=True)
+        self._listeners[0].task_dispatcher.shutdown(timeout=1.0)
+
+    def _busy(self) -> bool:
+        channels = [one for one in self._map.values() if isinstance(one, HTTPChannel)]
+        return any(one.requests or one.total_outbufs_len for one in channels)

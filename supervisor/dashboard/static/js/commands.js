@@ -1,0 +1,127 @@
+// Start, stop and restart: a question first, then what comes of it, step by step.
+
+import * as api from "./api.js";
+import { byId, say, show } from "./dom.js";
+import { item } from "./timeline.js";
+import { duration, isGood } from "./words.js";
+
+const DOING = { start: "Starting", stop: "Stopping", restart: "Restarting" };
+const STEPS = 40;
+
+export class Commands {
+  constructor(fleet, poke) {
+    this.fleet = fleet;
+    this.poke = poke;
+    this.dialog = byId("confirm");
+    this.asked = null;
+    this.tasks = new Map();
+    for (const verb of Object.keys(DOING)) byId(verb).addEventListener("click", () => this.ask(verb));
+    byId("confirm-no").addEventListener("click", () => this.dialog.close());
+    byId("confirm-yes").addEventListener("click", () => this.go());
+  }
+
+  choose(name) {
+    this.name = name;
+    this.shown = null;
+    this.render();
+  }
+
+  ask(verb) {
+    const service = this.fleet.services.get(this.name);
+    if (!service) return;
+    this.asked = { verb, name: this.name };
+    say(byId("confirm-title"), `${verb[0].toUpperCase()}${verb.slice(1)} ${this.name}?`);
+    say(byId("confirm-text"), consequence(verb, service, this.fleet.neededBy(this.name)));
+    say(byId("confirm-yes"), `${verb[0].toUpperCase()}${verb.slice(1)}`);
+    byId("rolling").checked = false;
+    show(byId("rolling-line"), verb === "restart");
+    this.dialog.showModal();
+    byId("confirm-yes").focus();
+  }
+
+  async go() {
+    const { verb, name } = this.asked;
+    const rolling = byId("rolling").checked;
+    this.dialog.close();
+    const task = { verb, name, units: [name], seq: Infinity, began: performance.now(), steps: [], end: "" };
+    this.tasks.set(name, task);
+    this.render();
+    try {
+      const accepted = await api.command(verb, name, rolling);
+      task.units = [...accepted.services, ...accepted.also];
+      task.seq = accepted.seq;
+      // What happened since may have come while the answer was on its way.
+      this.note(this.fleet.events, task);
+      task.accepted = this.fleet.revision;
+    } catch (error) {
+      const itself = this.fleet.services.get(name)?.serves_this && error.status === 0;
+      task.end = itself ? "asked; this page goes on when the dashboard runs again" : `not done: ${error.message}`;
+    }
+    this.render();
+    this.poke();
+  }
+
+  update(events) {
+    for (const task of this.tasks.values()) {
+      if (task.end) continue;
+      this.note(events, task);
+      // The look must be later than the command.
+      if (task.accepted !== undefined && this.fleet.revision > task.accepted) {
+        task.end = ending(task, this.fleet.services.get(task.name));
+      }
+    }
+    this.render();
+  }
+
+  note(events, task) {
+    const seen = task.steps.length ? task.steps[task.steps.length - 1].seq : task.seq;
+    task.steps.push(...events.filter((e) => e.seq > seen && task.units.includes(e.unit)));
+    task.steps.splice(0, task.steps.length - STEPS);
+  }
+
+  render() {
+    const service = this.fleet.services.get(this.name);
+    const task = this.tasks.get(this.name);
+    const idle = !task || task.end !== "";
+    if (service) {
+      const down = service.goal === "down" || service.state === "failed" || service.state === "completed";
+      byId("start").disabled = !idle || !(down || service.state === "backoff");
+      byId("stop").disabled = !idle || service.state === "stopped";
+      byId("restart").disabled = !idle;
+    }
+    show(byId("progress"), Boolean(task));
+    if (!task) return;
+    say(byId("progress-title"), task.end || `${DOING[task.verb]} ${task.name}…`);
+    const list = byId("progress-steps");
+    if (this.shown !== task) list.replaceChildren();
+    this.shown = task;
+    const last = Number(list.lastElementChild?.dataset.seq ?? 0);
+    for (const step of task.steps.filter((each) => each.seq > last)) {
+      const node = item(step, step.unit !== task.name);
+      node.dataset.seq = step.seq;
+      list.append(node);
+    }
+  }
+}
+
+function consequence(verb, service, neededBy) {
+  const many = neededBy.length > 5 ? `${neededBy.slice(0, 5).join(", ")} and ${neededBy.length - 5} more` : neededBy.join(", ");
+  const others = neededBy.length ? ` ${many} ${neededBy.length === 1 ? "needs" : "need"} it.` : "";
+  const own = service.serves_this ? " It serves this page, which will not answer meanwhile." : "";
+  if (verb === "start") {
+    const needs = service.depends_on.length ? ` What it needs (${service.depends_on.join(", ")}) is started with it.` : "";
+    return `It is ${service.state} now.${needs}`;
+  }
+  if (verb === "stop") return `It stays stopped until somebody starts it.${others}${own}`;
+  return `What it does now is interrupted.${others}${own}`;
+}
+
+function ending({ verb, began }, service) {
+  if (!service) return "it is not in the configuration any more";
+  const after = `after ${duration((performance.now() - began) / 1000)}`;
+  if (service.state === "failed") return `failed ${after}: ${service.reason}`;
+  if (!service.settled) return "";
+  if (verb === "stop") return service.state === "stopped" ? `stopped ${after}` : "";
+  if (isGood(service)) return `${service.state} ${after}`;
+  return service.state === "stopped" ? `stopped meanwhile: ${service.reason}` : "";
+}
