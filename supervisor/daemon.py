@@ -219,6 +219,9 @@ class Daemon:
         """Take over what an earlier daemon left and start what is to run."""
         wanted, unwanted = [], []
         succession, services = self._succession, self._spec.services
+        for service in services:
+            # Before anything runs: what dies at once has said why.
+            self._machine.look_for(service)
         self._machine.sockets.adopt(await self._output.held(), services)
         for service in services:
             name = service.name

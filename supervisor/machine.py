@@ -126,6 +126,7 @@ class Machine:
         spec = amended(unit.spec, unit.chart.in_force)
         self._check_ports(spec)
         environment = self.environment(spec, run)
+        self.look_for(unit.spec)
         try:
             output = self._output.open(spec.name, spec.logs)
         except OutputError as error:
@@ -278,7 +279,7 @@ class Machine:
         """See `Host.settled`."""
         name = unit.spec.name
         self._output.keep_to(name, unit.spec.logs)
-        self._output.watch(name, patterns_of(unit.spec))
+        self.look_for(unit.spec)
         if unit.run() is None and overlap is None and not _is_to_come(unit):
             # Nobody will answer: refused at once is kinder than a wait without end.
             self.sockets.stop_listening(name)
@@ -324,6 +325,10 @@ class Machine:
                 pass
 
     # What others ask -------------------------------------------------------------------------
+
+    def look_for(self, spec: ServiceSpec) -> None:
+        """Have the sink look for what the remedies of a service wait for."""
+        self._output.watch(spec.name, patterns_of(spec))
 
     def keep(self, live: LiveRun) -> None:
         """Take a run in that lives already, or just now."""

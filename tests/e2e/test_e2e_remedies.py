@@ -239,4 +239,4 @@ def test_the_last_words_of_a_run_are_heard_before_it_is_decided_on(system: Syste
     lines = system.ctl("events", "--json", "job").stdout.splitlines()
     topics = [json.loads(line)["topic"] for line in lines]
     assert "gave-up" not in topics
-    assert topics[:5] == ["asked", "started", "exited", "remedy", "remedy"]
+    assert topics.count("remedy") == 2, "what was applied, and that its command succeeded"
