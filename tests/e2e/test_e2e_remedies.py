@@ -240,3 +240,15 @@ def test_the_last_words_of_a_run_are_heard_before_it_is_decided_on(system: Syste
     topics = [json.loads(line)["topic"] for line in lines]
     assert "gave-up" not in topics
     assert topics.count("remedy") == 2, "what was applied, and that its command succeeded"
+
+
+def test_a_probe_that_keeps_failing_in_known_words_is_enough(system: System, port: int) -> None:
+    by_probe = {**MPS, "when": {"probe": "startup", "failed": 3, "says": "500*"}}
+    refused = {**MPS, "name": "other", "when": {"probe": "startup", "says": "403"}}
+    system.write({"tts": voice(port, refused, by_probe)})
+    system.ctl("up")
+    service = system.service("tts")
+    assert (service["run"], service["remedies"]) == (2, ["mps-operator"])
+    told = system.event("remedy", "tts")["text"]
+    assert "its startup probe failed" in told
+    assert "times in a row: 500 " in told

@@ -55,7 +55,7 @@ STEP: Final = (
     ("killed=killed) if now >= kill_at", "killed=killed) if now > kill_at"),
     ("kill_at=now + KILL_AGAIN", "kill_at=kill_at"),
     ("0.0 if killed else max(0.0, kill_at - now)", "max(0.0, kill_at - now)"),
-    ("asked=failure is None", "asked=True"),
+    ("asked = failure is None", "asked = True"),
     ("if not event.retry:", "if False:"),
     ("RunId(max(unit.last_run, event.run))", "event.run"),
     ("min(unit.spec.stop.timeout, ORPHAN_GRACE)", "ORPHAN_GRACE"),
