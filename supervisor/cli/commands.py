@@ -259,7 +259,24 @@ COMMANDS = (
         "Run the supervisor in the foreground until SIGTERM or Ctrl-C, for launchd, systemd or a "
         "terminal of its own. `up` does this in the background. With --take-down nothing is "
         "started: what a killed supervisor has left is taken over and ended.",
-        (options.take_down, options.compiled),
+        (options.take_down, options.compiled, options.login),
+    ),
+    Command(
+        "install",
+        "install:install",
+        "start everything at login, from now on",
+        "Write a login item, a launch agent of macOS or a user unit of systemd, that runs the "
+        "supervisor, and start it. A supervisor that runs already is replaced by the login item's; "
+        "services go on meanwhile, same pid. From then on `up` and `down` start and stop that "
+        "one. Asked again, it brings the login item up to date.",
+        (options.dry_run, options.no_start, options.linger),
+    ),
+    Command(
+        "uninstall",
+        "install:uninstall",
+        "start nothing at login any more",
+        "Remove the login item that `install` has made. Whatever runs goes on.",
+        (options.dry_run,),
     ),
     Command(
         "completion",

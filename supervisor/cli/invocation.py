@@ -46,6 +46,9 @@ class Invocation:
     forget: bool = False
     take_down: bool = False
     compiled: str = ""
+    login: bool = False
+    start: bool = True
+    linger: bool = False
     timeout: float = UP_TIMEOUT
     lines: int | None = None
     all_lines: bool = False

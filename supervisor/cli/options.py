@@ -110,6 +110,36 @@ def compiled(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def login(parser: argparse.ArgumentParser) -> None:
+    """Take `--login`, with which a login item runs us."""
+    parser.add_argument(
+        "--login",
+        action="store_true",
+        help="end with code 0 also where to try again would not help: another supervisor runs, or "
+        "the configuration is wrong",
+    )
+
+
+def no_start(parser: argparse.ArgumentParser) -> None:
+    """Take `--no-start`."""
+    parser.add_argument(
+        "--no-start",
+        dest="start",
+        action="store_false",
+        help="leave what runs as it is; it takes hold at the next login",
+    )
+
+
+def linger(parser: argparse.ArgumentParser) -> None:
+    """Take `--linger`."""
+    parser.add_argument(
+        "--linger",
+        action="store_true",
+        help="on Linux, start at boot, and go on when you log out: what is yours may run then "
+        "without you (loginctl enable-linger)",
+    )
+
+
 def watch(parser: argparse.ArgumentParser) -> None:
     """Take `--watch`."""
     parser.add_argument("--watch", action="store_true", help="show it again every second")

@@ -30,6 +30,7 @@ const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 8000;
 const LONGEST_RETRY_AFTER = 60_000;
 const QUICK_TIMEOUT = 5000;
+const LOADING_SECONDS = 30;
 
 export class TtsManager extends EventTarget {
   #server;
@@ -174,10 +175,13 @@ export class TtsManager extends EventTarget {
     const { signal } = controller;
     const late = () => controller.abort(new SpeechError("timeout"));
     let timer = setTimeout(late, this.#timeout);
+    const headers = { "Content-Type": "application/json", Accept: "audio/wav" };
+    // To go on in the same voice it is worth to wait until that is loaded again.
+    if (utterance.begun) Object.assign(headers, { Prefer: `wait=${LOADING_SECONDS}` });
     try {
       const response = await this.#fetch(`${this.#server}/tts`, {
         method: "POST",
-        headers: { "Content-Type": "application/json", Accept: "audio/wav" },
+        headers,
         body: JSON.stringify({ ...body, return_audio: true, stream: true }),
         signal,
       });
