@@ -119,6 +119,8 @@ env_file: answers/.env           # read again at every start
 inherit_env: [HTTPS_PROXY]
 ports: [8100]
 ```
+
+How to write a service, step by step: [`extending.md`](extending.md).
 """,
     "defaults": """
 What a service sets itself wins. Mappings such as `env` or `stop` are merged key by key; a list is
@@ -155,6 +157,22 @@ asked no more. When its time is up the run is ended, as a failure.
 """,
     "probes.liveness": """
 Let it ask for what only a hung service does not answer in time.
+""",
+    "probes.transaction": """
+For a service that may break while its `/health` goes on saying that all is well. Have it ask past
+every cache, or it proves nothing; give it the time of a real request that waits for another.
+
+```yaml
+command: [python, server.py]
+ports: [8100]
+probes:
+  readiness: {http: {path: /health, json: {ready: true}, busy: busy}, every: 5s}
+  transaction:
+    http: {method: POST, path: /answer, body: {question: hello}, json: {answer: hello}}
+    every: 5m
+    timeout: 60s
+  busy: {deadline: 10m}
+```
 """,
     "http": """
 ```yaml

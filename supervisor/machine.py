@@ -18,14 +18,7 @@ from supervisor.core.masking import split
 from supervisor.core.plan import fingerprint
 from supervisor.core.remedy import amended, mark, patterns_of
 from supervisor.core.remedy_words import secrets_of
-from supervisor.core.spec import (
-    HttpCheck,
-    ProbeKind,
-    ProbeSpec,
-    RemedyStep,
-    ServiceSpec,
-    TcpCheck,
-)
+from supervisor.core.spec import ProbeKind, RemedyStep, ServiceSpec
 from supervisor.core.unit import (
     Completed,
     Failed,
@@ -37,6 +30,7 @@ from supervisor.core.unit import (
     Waiting,
 )
 from supervisor.enrolment import Enrolment
+from supervisor.inquiry import inquire
 from supervisor.journal import Journal
 from supervisor.launcher import Launcher, ServiceLauncher
 from supervisor.ledger import Ledger, Record
@@ -87,6 +81,7 @@ class Machine:
     ) -> None:
         self.fleet = fleet_mark(state_dir)
         self._state_dir = state_dir
+        self._logs_dir = logs_dir
         self._environ = environ
         self._output = output
         self._journal = journal
@@ -184,6 +179,20 @@ class Machine:
             live.seen = trees.descendants(live.leader.pid)
             trees.signal_group(live.leader, signal, with_cont=True)
 
+    async def dump(self, name: str, run: RunId) -> bool:
+        """See `Host.dump`."""
+        live = self.runs.get(name, run)
+        if live is None:
+            return False
+        # Imported when a service hangs, which most never do.
+        from supervisor.autopsy import examine
+
+        found = await examine(
+            name, run, live.leader, live.environment, self._logs_dir, self.launcher
+        )
+        self.note(name, Note(Topic.DUMPED, found.words, run))
+        return found.ends
+
     def kill(self, name: str, run: RunId) -> None:
         """See `Host.kill`."""
         live = self.runs.get(name, run)
@@ -251,20 +260,28 @@ class Machine:
         """End every child of ours that is of no run; return words for each that there was."""
         return await end_orphans(self.runs.all_known, KILL_TIMEOUT)
 
-    async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
+    async def probe(
+        self, spec: ServiceSpec, run: RunId, kind: ProbeKind, *, even_if_busy: bool
+    ) -> ProbeResult:
         """See `Host.probe`."""
-        probe_spec = spec.probe(kind)
         live = self.runs.get(spec.name, run)
-        if probe_spec is None or live is None:
+        if live is None:
             return ProbeResult(None, "the service is gone")
-        if len(self.runs.of(spec.name)) > 1:
-            probe_spec = _through(live.private, probe_spec)
         context = Context(
             cwd=spec.cwd,
             environment=lambda: self.environment(spec, run),
             launcher=ServiceLauncher(self.launcher, spec.user, spec.umask),
         )
-        result = await self._prober.ask(probe_spec, context)
+        leader = live.leader.pid
+        result = await inquire(
+            spec,
+            kind,
+            live.private if len(self.runs.of(spec.name)) > 1 else None,
+            self._prober,
+            context,
+            lambda: (leader, *(row.pid for row in trees.descendants(leader))),
+            even_if_busy=even_if_busy,
+        )
         self.tally.probed(spec.name, kind, result)
         return result
 
@@ -495,12 +512,3 @@ def _has_started(unit: Unit, before: Record | None) -> bool:
 
 def _is_to_come(unit: Unit) -> bool:
     return unit.goal is Goal.UP and not isinstance(unit.phase, Failed | Completed)
-
-
-def _through(door: Private, spec: ProbeSpec) -> ProbeSpec:
-    """Return the probe as it meets one run alone, where another run shares the socket."""
-    check = spec.check
-    if isinstance(check, HttpCheck | TcpCheck) and check.port in door.doors:
-        host, port = door.doors[check.port]
-        return replace(spec, check=replace(check, host=host, port=port))
-    return spec

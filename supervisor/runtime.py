@@ -70,6 +70,9 @@ class Host(Protocol):
     def signal(self, name: str, run: RunId, signal: int) -> None:
         """Signal the process group of a run, if it is proven to be ours."""
 
+    async def dump(self, name: str, run: RunId) -> bool:
+        """Save what a run is doing. True if that ends it, so that it need not be signalled."""
+
     def kill(self, name: str, run: RunId) -> None:
         """SIGKILL the whole tree of a run."""
 
@@ -78,8 +81,13 @@ class Host(Protocol):
     ) -> tuple[str, ...] | Awaitable[tuple[str, ...]]:
         """End the rest of a run's tree. A bare tuple if there was none, as there mostly is."""
 
-    async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
-        """Make one probe of this very run, within its time-out."""
+    async def probe(
+        self, spec: ServiceSpec, run: RunId, kind: ProbeKind, *, even_if_busy: bool
+    ) -> ProbeResult:
+        """Make one probe of this very run, within its time-out.
+
+        Unless `even_if_busy`, only if the service works on nothing else.
+        """
 
     async def apply(self, spec: ServiceSpec, run: RunId, step: RemedyStep) -> tuple[bool, str]:
         """Take one step of a remedy; tell whether it succeeded, and what came of it in words.
@@ -262,6 +270,8 @@ class Runtime:
                     self._inbox.append((name, failed))
                 else:
                     self._inbox.append((name, Spawned(run, pid)))
+            case Signal(run=run, signal=number, dump=True):
+                _ = self._begin(self._dump(name, run, number))
             case Signal(run=run, signal=number):
                 self._host.signal(name, run, number)
             case Kill(run=run):
@@ -272,11 +282,11 @@ class Runtime:
                     self._inbox.append((name, Cleared(run, left)))
                 else:
                     _ = self._begin(self._clear(name, run, left))
-            case Ask(run=run, kind=kind):
+            case Ask(run=run, kind=kind, even_if_busy=even_if_busy):
                 if overlap is not None and overlap.unit.run() == run:
                     unit = overlap.unit
                 spec = amended(unit.spec, unit.chart.of_run)
-                task = self._begin(self._probe(spec, run, kind))
+                task = self._begin(self._probe(spec, run, kind, even_if_busy))
                 self._probes.add(task)
                 task.add_done_callback(self._probes.discard)
             case Apply(run=run, number=number, step=step):
@@ -302,9 +312,21 @@ class Runtime:
             words = (f"it could not be looked at: {type(error).__name__}: {error}",)
         self.post(name, Cleared(run, words))
 
-    async def _probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> None:
+    async def _dump(self, name: str, run: RunId, number: int) -> None:
+        ends = False
         try:
-            result = await self._host.probe(spec, run, kind)
+            ends = await self._host.dump(name, run)
+        except Exception as error:  # noqa: BLE001 - what hangs has to be ended whatever is known of it
+            text = f"what it was doing is not known: {type(error).__name__}: {error}"
+            self._host.note(name, Note(Topic.DUMPED, text, run))
+        if not ends:
+            self._host.signal(name, run, number)
+
+    async def _probe(
+        self, spec: ServiceSpec, run: RunId, kind: ProbeKind, even_if_busy: bool
+    ) -> None:
+        try:
+            result = await self._host.probe(spec, run, kind, even_if_busy=even_if_busy)
         except Exception as error:  # noqa: BLE001 - without an answer it would never be asked again
             result = ProbeResult(None, f"the prober failed: {type(error).__name__}: {error}")
         probe = spec.probe(kind)

@@ -135,6 +135,7 @@ def create_app(
             speed=asked.speed,
             wait=speech_request.wait_of(request.headers.get("Prefer")),
             streamed=streamed,
+            fresh=speech_request.is_fresh(request.headers.get("Cache-Control")),
             is_gone=request.environ.get("waitress.client_disconnected", lambda: False),
         )
         pieces = metrics.counted(speech, since=g.started)

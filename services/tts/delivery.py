@@ -87,13 +87,14 @@ class Delivery:
         speed: float = 1.0,
         wait: float = 0.0,
         streamed: bool = True,
+        fresh: bool = False,
         is_gone: Callable[[], bool] = lambda: False,
     ) -> Speech:
         """Takes a place for `text`, prepares and queues it; close what it returns.
 
         `wait` is how many seconds it may wait for the preferred engine. `streamed` tells that each
-        piece is sent as it comes. `is_gone` tells whether the client has left. Raises RequestError
-        and UnavailableError.
+        piece is sent as it comes. `fresh` leaves the phrase cache out of it. `is_gone` tells
+        whether the client has left. Raises RequestError and UnavailableError.
         """
         with ExitStack() as place:
             place.enter_context(self._worker.slot(wait))
@@ -102,7 +103,7 @@ class Delivery:
                 raise RequestError(speech_request.NOTHING_TO_SPEAK)
             # Digits grow into words, so the length is bounded again behind the pipeline.
             speech_request.check_length(len(spoken.text), speed)
-            order = Order(spoken.sentences, voice, effect, speed, streamed)
+            order = Order(spoken.sentences, voice, effect, speed, streamed, fresh)
             job = self._worker.submit(order, within=JOB_SECONDS)
             return Speech(self._worker, job, spoken.text, is_gone, place.pop_all())
 

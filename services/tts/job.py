@@ -20,7 +20,7 @@ class Order:
     """What to say: at least one sentence, and how.
 
     `streamed` tells that somebody listens from the first sentence on; otherwise only the end of the
-    whole counts, and more of it is spoken at once.
+    whole counts, and more of it is spoken at once. `fresh` leaves the phrase cache out of it.
     """
 
     sentences: tuple[str, ...]
@@ -28,6 +28,7 @@ class Order:
     effect: Effect
     speed: float
     streamed: bool = True
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

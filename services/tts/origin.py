@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PREFLIGHT_SECONDS: Final = 600
 
 _METHODS: Final = "GET, HEAD, POST, OPTIONS"
-_HEADERS: Final = "Content-Type, Accept, Authorization, Prefer"
+_HEADERS: Final = "Content-Type, Accept, Authorization, Cache-Control, Prefer"
 _EXPOSED: Final = "Content-Disposition, Retry-After, X-TTS-Engine, X-TTS-Notice"
 
 

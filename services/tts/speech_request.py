@@ -82,6 +82,12 @@ def wait_of(header: str | None) -> float:
     return 0.0
 
 
+def is_fresh(header: str | None) -> bool:
+    """Whether a `Cache-Control` header (RFC 9111) asks for speech that no cache has a part in."""
+    directives = {part.partition("=")[0].strip() for part in (header or "").lower().split(",")}
+    return not directives.isdisjoint(("no-cache", "no-store"))
+
+
 def check_length(characters: int, speed: float) -> None:
     """Raises RequestError (413) for more text than one reply can hold."""
     most = int(MAX_CHARACTERS * min(1.0, speed))

@@ -329,7 +329,10 @@ class Worker:
 
         turn = [(job, said) for job, count in shares.items() for said in job.left(count)]
         names = [cache.key(link.fingerprint, said) for _, said in turn]
-        pieces = [self._phrases.get(name) if link.fingerprint else None for name in names]
+        kept = [bool(link.fingerprint) and not job.order.fresh for job, _ in turn]
+        pieces = [
+            self._phrases.get(name) if may else None for name, may in zip(names, kept, strict=True)
+        ]
         missing = [at for at, piece in enumerate(pieces) if piece is None]
         if missing:
             if not self._chain.begin(link, len(missing)):
@@ -342,7 +345,7 @@ class Worker:
             for at, samples in zip(missing, spoken, strict=True):
                 heard = audio.trim(samples, SAMPLE_RATE).copy()
                 pieces[at] = heard
-                if link.fingerprint:
+                if kept[at]:
                     self._phrases.put(names[at], heard)
         for (job, _), piece in zip(turn, pieces, strict=True):
             if piece is not None:
@@ -362,6 +365,8 @@ class Worker:
 
         Only the engine that speaks now may leave a rest, because it will speak that.
         """
+        if job.order.fresh:
+            return
         sentences = job.left(len(job.order.sentences))
         for link in self._chain.recallable():
             names = [cache.key(link.fingerprint, said) for said in sentences]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from supervisor.cli import options
 from supervisor.cli.invocation import (
     DOWN_TIMEOUT,
+    EXPORT_FORMATS,
     MODEL_ACTIONS,
     SHELLS,
     UP_TIMEOUT,
@@ -27,7 +28,7 @@ class Command:
     @property
     def takes_services(self) -> bool:
         """Tell whether its arguments are names of services."""
-        return options.services in self.options or options.service in self.options
+        return bool({options.services, options.service, options.exported} & {*self.options})
 
     @property
     def takes_file(self) -> bool:
@@ -44,6 +45,8 @@ class Command:
         """Return the words of which its argument is one; empty if it is something else."""
         if options.shell in self.options:
             return SHELLS
+        if options.exported in self.options:
+            return EXPORT_FORMATS
         return MODEL_ACTIONS if self.takes_models else ()
 
 
@@ -277,6 +280,14 @@ COMMANDS = (
         "start nothing at login any more",
         "Remove the login item that `install` has made. Whatever runs goes on.",
         (options.dry_run,),
+    ),
+    Command(
+        "export",
+        "export:export",
+        "write what runs here for Kubernetes, systemd or launchd",
+        "Write the enabled services, or those named, as files for what runs services elsewhere. "
+        "What the other has no word for is told on standard error and in the files.",
+        (options.exported,),
     ),
     Command(
         "completion",

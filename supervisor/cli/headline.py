@@ -88,6 +88,9 @@ def _present(name: str, status: ServiceStatus, now: float) -> str:
     reason = _short(_reason(status["reason"]))
     notice = crop(notice_of(status), 2 * REASON)
     state = status["state"]
+    if state == "busy":
+        told = f"{name} is healthy {since} and busy now: {_sentence(reason)}"
+        return f"{told} Not as asked: {_sentence(notice)}" if notice else told
     if is_good(status) and notice:
         return f"{name} is {state} {since}, but not as asked: {_sentence(notice)}"
     match state:

@@ -5,7 +5,6 @@ be at any time: its services go on, and the next daemon takes them over, same pi
 """
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 
@@ -109,13 +108,13 @@ def _others(system: System, manager: Manager) -> Iterator[str]:
     from supervisor.cli.asking import asking
     from supervisor.cli.checks.login import starters
 
-    for start in starters(sys.platform, os.environ, asking(os.environ)).starts():
+    for start in starters(login_item.PLATFORM, os.environ, asking(os.environ)).starts():
         if start.where != manager.place.path and start.starts(system.config):
             yield start.where
 
 
 def _linger() -> None:
-    if sys.platform == "darwin":
+    if login_item.PLATFORM == "darwin":
         raise ManagerError("on a Mac nothing of yours runs before you log in; leave --linger out")
     from supervisor.install.systemctl import linger
 
@@ -202,7 +201,7 @@ def _told(manager: Manager, before: FleetStatus | None, after: FleetStatus) -> i
 
 
 def _tell_of_linger() -> None:
-    if sys.platform == "darwin":
+    if login_item.PLATFORM == "darwin":
         return
     from supervisor.install.systemctl import lingers
 

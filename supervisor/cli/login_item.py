@@ -7,25 +7,27 @@ asks launchd or systemd.
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from supervisor.cli.connection import System
 from supervisor.install.manager import Manager, ManagerError, Outcome, Run
 from supervisor.install.place import place_of
 
-WITHIN = 20.0
+PLATFORM: Final = sys.platform
+WITHIN: Final = 20.0
 """Seconds for one program: `systemctl start` waits for the daemon, which takes 0.5 s."""
 
 
 def installed(system: System) -> str | None:
     """Return the name of this system's login item, or None if `install` has made none."""
-    place = place_of(system.state_dir, os.environ)
+    place = place_of(system.state_dir, os.environ, PLATFORM)
     return place.name if place.is_for(system.config) else None
 
 
 def manager_of(system: System) -> Manager:
     """Return who starts this system at login, or would."""
-    place, run = place_of(system.state_dir, os.environ), runner(os.environ)
-    if sys.platform == "darwin":
+    place, run = place_of(system.state_dir, os.environ, PLATFORM), runner(os.environ)
+    if PLATFORM == "darwin":
         from supervisor.install.launchctl import Launchctl
 
         return Launchctl(place, os.getuid(), run)

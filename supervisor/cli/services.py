@@ -12,16 +12,21 @@ from supervisor.cli.exits import CommandError, ExitStatus
 from supervisor.cli.terminal import printable
 from supervisor.control.messages import ServiceStatus
 
-GOOD = ("healthy", "running", "completed")
+GOOD = ("healthy", "busy", "running", "completed")
+AILING = ("unready", "unreachable", "hung", "broken")
+"""States of what is up and does not do its work."""
 STEADY = 0.3
 """Seconds that a service without probes must have lived before we say that it is up: a command
 that ends at once is "running" for the first few milliseconds."""
 
 _COLORS = {
     "healthy": "green",
+    "busy": "green",
     "running": "green",
     "completed": "green",
     "failed": "red",
+    "hung": "red",
+    "broken": "red",
     "stopped": "dim",
 }
 
@@ -61,7 +66,7 @@ def is_up(service: ServiceStatus) -> bool:
     match service["state"]:
         case "running":
             return (service["uptime"] or 0.0) >= STEADY
-        case "healthy" | "completed":
+        case "healthy" | "busy" | "completed":
             return True
         case _:
             return False

@@ -60,15 +60,19 @@ def _row(service: ServiceStatus, paint: Paint) -> tuple[str, ...]:
         "-" if service["uptime"] is None else wording.age(service["uptime"]),
         str(service["restarts"]),
         ",".join(map(str, service["ports"])) or "-",
-        _probe(service["probe"], paint),
+        _probe(service, paint),
         "-" if service["cpu"] is None else f"{service['cpu']:.1f} %",
         "-" if service["memory"] is None else wording.size(service["memory"]),
     )
 
 
-def _probe(probe: ProbeStatus | None, paint: Paint) -> str:
+def _probe(service: ServiceStatus, paint: Paint) -> str:
+    probe: ProbeStatus | None = service["probe"]
     if probe is None:
         return "-"
+    if service["state"] == "busy" and not probe["ok"]:
+        # It failed, or was put off, and that counts for nothing while the service works.
+        return f"{probe['kind']} waits"
     latency = f"{probe['kind']} {wording.duration(probe['latency'])}"
     match probe["ok"]:
         case True:

@@ -10,16 +10,19 @@ from supervisor.config.fields import kind_words
 from supervisor.config.json_schema import fleet_schema
 from supervisor.config.problems import Problem, clip, format_path
 
-_LATER = ("transaction", "upgrade", "rolling", "schedule")
+_LATER = ("upgrade", "rolling", "schedule")
 """Keys that the design has and this release has not."""
 
 
 _ELSEWHERE = {
     "for": "only a startup probe has it",
     "failures": "a startup probe may fail until its time is up: set for",
-    "successes": "a liveness probe has failures only",
+    "successes": "a readiness or a startup probe has it",
+    "when": "only a transaction probe has it",
 }
 """Keys of one kind of probe, met in another."""
+
+_PROBES = ("startup", "readiness", "liveness", "transaction")
 
 
 def complaint(error: ErrorDetails, tree: Table, file: str) -> Problem:
@@ -77,7 +80,7 @@ def _words(error: ErrorDetails, path: Path) -> tuple[str, str]:
 def _unknown(path: Path) -> tuple[str, str]:
     key = str(path[-1])
     known = sorted(_known_keys(path[:-1]))
-    if path[-3:-2] == ("probes",) and key in _ELSEWHERE:
+    if path[-3:-2] == ("probes",) and path[-2] in _PROBES and key in _ELSEWHERE:
         return f"{key!r} does not apply to a {path[-2]} probe", _ELSEWHERE[key]
     if near := get_close_matches(key, known, n=1):
         hint = f"did you mean {near[0]}?"

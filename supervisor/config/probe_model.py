@@ -1,6 +1,6 @@
 """The keys under `probes:`: how a service is asked whether it works, and what it must answer."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from supervisor.config import payloads
-from supervisor.config.fields import Duration, Integer, Number, Text, rejection
+from supervisor.config.fields import Choice, Duration, Integer, Number, Text, rejection
 from supervisor.config.shapes import Command, Keys, as_list
 from supervisor.core import spec
 
@@ -21,6 +21,7 @@ STARTUP_BUDGET = 60.0
 """Seconds. Without a bound, a service that never starts would be starting for ever."""
 
 _PROBE = spec.ProbeSpec(spec.ExecCheck(()))
+_SERVICE = spec.ServiceSpec("", (), "")
 
 
 def check_statuses(statuses: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -105,6 +106,11 @@ class Http(Keys):
         default=None,
         description="Dotted path in the JSON reply to a text, for a service that works, but not as"
         " asked: what is wrong, and what to do. It stays healthy; status and why show the text.",
+    )
+    busy: Annotated[str | None, payloads.JSON_PATH] = Field(
+        default=None,
+        description="Dotted path in the JSON reply to what is true, or above 0, while it works on"
+        " something. Without one, open connections tell.",
     )
 
     @model_validator(mode="after")
@@ -194,18 +200,60 @@ class LivenessProbe(Probe):
     )
 
 
-AnyProbe = StartupProbe | ReadinessProbe | LivenessProbe
+class TransactionProbe(Probe):
+    """Does it do its work? Costly, so it is asked seldom; when it keeps failing, it is restarted.
+
+    One failure is enough for the service not to be ready any more.
+    """
+
+    every: Annotated[float, Duration(0.05, DAY)] = Field(
+        default=300.0,
+        description="What breaks is known to be broken within this time. Default 5m.",
+    )
+    timeout: Annotated[float, Duration(0.01, DAY)] = Field(
+        default=30.0, description="Longest wait for an answer. Default 30s."
+    )
+    failures: Annotated[int, Integer(1, 10_000)] = Field(
+        default=2, description="Failures in a row that end it. Default 2."
+    )
+    when: Annotated[Literal["idle", "always"], Choice({"idle": "idle", "always": "always"}, {})] = (
+        Field(
+            default="idle",
+            description="idle (default): put off while it works on something, for busy.deadline at"
+            " most. always: asked all the same.",
+        )
+    )
+
+
+AnyProbe = StartupProbe | ReadinessProbe | LivenessProbe | TransactionProbe
+
+
+class Busy(Keys):
+    """How long work explains that a service does not answer."""
+
+    deadline: Annotated[float, Duration(0.1, DAY)] = Field(
+        default=_SERVICE.busy_deadline,
+        description="While it works on something, silence is no failure for this long; after that"
+        " it hangs. Default 10m.",
+    )
 
 
 class Probes(Keys):
     """How it is known that the service works, and not merely runs."""
 
     startup: StartupProbe | None = Field(
-        default=None, description="Has it started? Gates the other two."
+        default=None, description="Has it started? Gates the others."
     )
     readiness: ReadinessProbe | None = Field(
         default=None, description="Can it take work? A no never kills it."
     )
     liveness: LivenessProbe | None = Field(
         default=None, description="Is it alive? A no restarts it."
+    )
+    transaction: TransactionProbe | None = Field(
+        default=None,
+        description="Does a real request succeed? A no restarts it. Let it bypass caches.",
+    )
+    busy: Busy = Field(
+        default_factory=Busy, description="What is made of silence while it works on something."
     )

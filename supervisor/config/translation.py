@@ -77,6 +77,8 @@ def service_spec(
         startup=probes.get(spec.ProbeKind.STARTUP),
         readiness=probes.get(spec.ProbeKind.READINESS),
         liveness=probes.get(spec.ProbeKind.LIVENESS),
+        transaction=probes.get(spec.ProbeKind.TRANSACTION),
+        busy_deadline=read.probes.busy.deadline,
         doctor=_doctor_spec(read.doctor),
         restart=_restart_spec(read.restart, (*path, "restart"), findings),
         stop=spec.StopSpec(signal=read.stop.signal, timeout=read.stop.timeout),
@@ -123,6 +125,7 @@ def _probes(read: probe_model.Probes) -> Mapping[spec.ProbeKind, probe_model.Any
         spec.ProbeKind.STARTUP: read.startup,
         spec.ProbeKind.READINESS: read.readiness,
         spec.ProbeKind.LIVENESS: read.liveness,
+        spec.ProbeKind.TRANSACTION: read.transaction,
     }
     return {kind: probe for kind, probe in given.items() if probe is not None}
 
@@ -161,6 +164,10 @@ def _probe_spec(
             message = "a startup probe is not asked again, so nothing would ever withdraw a notice"
             hint = "name it in the readiness or the liveness probe"
             findings.append(Finding((*path, "http", "notice"), message, hint))
+        if read.http.busy is not None and not _is_frequent(read):
+            message = "only a probe that is asked often can tell whether it is busy"
+            hint = "name it in the readiness or the liveness probe"
+            findings.append(Finding((*path, "http", "busy"), message, hint))
         if read.http.latency is not None and read.http.latency >= read.timeout:
             message = "is not below the probe's timeout, which always comes first"
             findings.append(Finding((*path, "http", "latency"), message, "make timeout longer"))
@@ -173,6 +180,7 @@ def _probe_spec(
         check = spec.ExecCheck(tuple(read.exec or ()))
     defaults = spec.ProbeSpec(spec.ExecCheck(()))
     failures, successes, budget = defaults.failures, defaults.successes, defaults.budget
+    idle = False
     match read:
         case probe_model.StartupProbe():
             successes, budget = read.successes, read.for_
@@ -180,6 +188,8 @@ def _probe_spec(
             failures, successes = read.failures, read.successes
         case probe_model.LivenessProbe():
             failures = read.failures
+        case probe_model.TransactionProbe():
+            failures, idle = read.failures, read.when == "idle"
         case _:
             assert_never(read)
     if budget is not None and budget < read.every:
@@ -194,7 +204,12 @@ def _probe_spec(
         failures=failures,
         successes=successes,
         budget=budget,
+        idle=idle,
     )
+
+
+def _is_frequent(read: probe_model.AnyProbe) -> bool:
+    return isinstance(read, probe_model.ReadinessProbe | probe_model.LivenessProbe)
 
 
 def _no_target(path: Path) -> Finding:
@@ -227,6 +242,7 @@ def _http_check(
         body=body,
         expect=_expectations(read),
         notice=read.notice,
+        busy=read.busy,
     )
 
 

@@ -34,6 +34,7 @@ KINDS: Mapping[str, Kind] = {
     Topic.UNREADY: Kind.SEEN,
     Topic.PROBE_FAILED: Kind.SEEN,
     Topic.NOTICE: Kind.SEEN,
+    Topic.BUSY: Kind.SEEN,
     Topic.DUMPED: Kind.SEEN,
     Topic.REMEDY: Kind.DECIDED,
     Topic.REMEDY_SKIPPED: Kind.DECIDED,

@@ -37,6 +37,9 @@ _YAML_NAMES: Final[Mapping[str, str]] = {
     "startup": "probes.startup",
     "readiness": "probes.readiness",
     "liveness": "probes.liveness",
+    "transaction": "probes.transaction",
+    "busy_deadline": "probes.busy.deadline",
+    "idle": "when",
     "budget": "for",
 }
 """Where the YAML calls a field otherwise."""
@@ -52,6 +55,7 @@ _SECONDS: Final = frozenset(
         "within",
         "proven_after",
         "latency",
+        "busy_deadline",
     }
 )
 _BYTES: Final = frozenset({"max_size", "memory", "min_bytes", "max_bytes"})
@@ -134,7 +138,7 @@ class Differences:
         if name == "body":
             # Not the bytes themselves: a body is long, and may hold a password.
             return _length(old), _length(new)
-        if name in ("startup", "readiness", "liveness", "check", "doctor"):
+        if name in ("startup", "readiness", "liveness", "transaction", "check", "doctor"):
             return self._probe(old), self._probe(new)
         # A description or a path may carry a secret too: `/health?token=…`.
         before = masking.split(_plain(name, old), self.known)
@@ -272,6 +276,8 @@ def _plain(name: str, value: object) -> str:
     match value:
         case None:
             return NONE
+        case bool() if name == "idle":
+            return "idle" if value else "always"
         case bool():
             return "true" if value else "false"
         case float() if name in _SECONDS:

@@ -24,6 +24,8 @@ class Signal:
 
     run: RunId
     signal: int
+    dump: bool = False
+    """First save what the run is doing, which may take `supervisor.core.step.DUMP_TIME`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Ask:
 
     run: RunId
     kind: ProbeKind
+    even_if_busy: bool = True
+    """False: only if the service works on nothing; if it does, the answer is that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class Topic(StrEnum):
     UNREADY = "unready"
     PROBE_FAILED = "probe-failed"
     NOTICE = "notice"
+    BUSY = "busy"
+    """A run is silent because it works, and that is no failure."""
     DUMPED = "dumped"
     """What a run that hung was doing is saved."""
     REMEDY = "remedy"

@@ -5,6 +5,7 @@ older run in one place. Operator commands carry none: they are about the unit.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NewType
 
 from supervisor.core.spec import ProbeKind, ServiceSpec
@@ -36,6 +37,19 @@ class ExitUnknown:
 Exit = ExitCode | ExitSignal | ExitUnknown
 
 
+class Fault(StrEnum):
+    """What kind of failure a probe met."""
+
+    UNREACHABLE = "unreachable"
+    """Nobody accepts, or the connection was reset before anything came."""
+    SILENT = "silent"
+    """Somebody accepts, and there was no answer, or not the whole of it, in time."""
+    REFUSED = "refused"
+    """The service says itself that it takes no work now: 429 or 503."""
+    WRONG = "wrong"
+    """An answer, and another than was expected."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
     """One answer of one probe.
@@ -52,6 +66,11 @@ class ProbeResult:
     notice: str | None = None
     """Of a success: in what the service works otherwise than asked, and the remedy, in its own
     words, on one short line. None: it works as asked, or the probe names no place for a notice."""
+    fault: Fault = Fault.WRONG
+    """Of a failure: its kind."""
+    busy: bool | None = None
+    """Whether the service works on something: by its own word in an answer, or, where there is no
+    answer, by the connections that others have to it. None: not known."""
 
 
 # Operator commands ---------------------------------------------------------------------------

@@ -1,17 +1,31 @@
 """What the probes of one run have shown, and what follows from it.
 
-Startup gates readiness and liveness. Thresholds count results in a row. A prober's own error
+Startup gates the others. Thresholds count results in a row. A prober's own error
 (`ProbeResult.ok is None`) leaves every count as it was. The words and rules are the kubelet's:
-kubernetes.io, "Configure Liveness, Readiness and Startup Probes".
+kubernetes.io, "Configure Liveness, Readiness and Startup Probes". Beyond them go the transaction,
+which is costly and decides as liveness does, and what excuses silence: a server with one thread
+cannot answer while it works. It is excused for `busy_deadline`, since a connection that lies idle
+looks like work.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import inf
 from typing import assert_never
 from zlib import crc32
 
-from supervisor.core.events import ProbeResult, RunId
+from supervisor.core.events import Fault, ProbeResult, RunId
+from supervisor.core.patience import is_excused, soon
 from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
+from supervisor.core.verdicts import (
+    BecameReady,
+    BecameUnready,
+    Dead,
+    Excused,
+    FirstFailure,
+    Noticed,
+    Verdict,
+)
 
 FIRST_STARTUP_PROBE = 0.05
 """Seconds after spawn, at most, until the first startup probe: a fast service is seen fast."""
@@ -23,7 +37,8 @@ answers late."""
 NOTICES = 5
 NOTICE_WINDOW = 600.0
 """Changes of its notice that a run may have told within so many seconds: a text with a clock in it,
-asked for every 50 ms, would fill the journal within minutes."""
+asked for every 50 ms, would fill the journal within minutes. That silence was excused is told once
+in as many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,8 @@ class Tally:
     last_at: float = 0.0
     notice: str | None = None
     """What the latest success had to say; a failure says nothing about it."""
+    excused_since: float | None = None
+    """Since when it was silence excused by work, or put off for it, and no answer in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,52 +81,28 @@ class Health:
     """When changes of it were told, within the last NOTICE_WINDOW."""
     lenient_until: float = 0.0
     """Until when failures do not count, after a sleep."""
+    working: bool = False
+    """By its own latest word it works on something."""
+    told_busy_at: float = -inf
+    """When the journal was last told that silence is excused."""
+
+    def busy(self) -> bool:
+        """Tell whether the run works on something, so far as is known."""
+        return self.working or any(t.excused_since is not None for _, t in self.tallies)
 
     def notice(self) -> str | None:
         """Return in what the run works otherwise than asked, or None."""
         return next((tally.notice for _, tally in self.tallies if tally.notice), None)
 
+    def is_proven(self, spec: ServiceSpec) -> bool:
+        """Tell whether any probe has shown that a ready run does its work."""
+        transaction = self.tally(ProbeKind.TRANSACTION)
+        succeeded = transaction is not None and transaction.streak > 0
+        return spec.startup is not None or spec.readiness is not None or succeeded
+
     def tally(self, kind: ProbeKind) -> Tally | None:
         """Return what is known of this probe, or None if it is not being asked."""
         return next((tally for its, tally in self.tallies if its is kind), None)
-
-
-@dataclass(frozen=True, slots=True)
-class BecameReady:
-    """The run does its work now."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class BecameUnready:
-    """The run lives, and does not do its work."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class FirstFailure:
-    """A probe that had succeeded failed once; nothing follows from it yet."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Noticed:
-    """The run has something else, or nothing more, to tell people; it works as before."""
-
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dead:
-    """The run must be replaced."""
-
-    why: str
-
-
-Verdict = BecameReady | BecameUnready | FirstFailure | Noticed | Dead
 
 
 def fraction(*of: object) -> float:
@@ -147,7 +140,10 @@ def awake(health: Health, lost: float, now: float) -> Health:
     shell gives up the probes that were under way.
     """
     tallies = tuple(
-        (kind, replace(tally, due=now, asking=False, streak=max(0, tally.streak)))
+        (
+            kind,
+            replace(tally, due=now, asking=False, streak=max(0, tally.streak), excused_since=None),
+        )
         for kind, tally in health.tallies
     )
     return replace(
@@ -169,14 +165,14 @@ def adapt(spec: ServiceSpec, run: RunId, started_at: float, health: Health, now:
         started_by = None if budget is None else started_at + budget
         return replace(health, tallies=((ProbeKind.STARTUP, tally),), started_by=started_by)
     tallies = []
-    for kind in (ProbeKind.READINESS, ProbeKind.LIVENESS):
+    for kind in (ProbeKind.READINESS, ProbeKind.LIVENESS, ProbeKind.TRANSACTION):
         probe = spec.probe(kind)
         if probe is not None:
             old = health.tally(kind) or Tally(now)
             # A shorter period holds from now on, not after the longer one has passed once more.
             tallies.append((kind, replace(old, due=min(old.due, now + probe.every))))
     health = replace(health, tallies=tuple(tallies))
-    if spec.readiness is None and not health.ready:
+    if not health.ready and _works(spec, health):
         return replace(health, ready=True, healthy_since=now)
     return health
 
@@ -190,6 +186,9 @@ def _start_watching(spec: ServiceSpec, run: RunId, now: float, health: Health) -
         # started together are not probed together ever after.
         spread = 0.5 + 0.5 * fraction(spec.name, run, "liveness")
         tallies.append((ProbeKind.LIVENESS, Tally(now + spec.liveness.every * spread)))
+    if spec.transaction is not None:
+        due = now + _until_next(spec, run) * (0.5 + 0.5 * fraction(spec.name, run, "first"))
+        tallies.append((ProbeKind.TRANSACTION, Tally(due)))
     # Without a readiness probe, having started is all that can be known.
     ready = spec.readiness is None
     return replace(
@@ -229,7 +228,8 @@ def overdue(spec: ServiceSpec, health: Health, now: float) -> Dead | None:
     if health.started_by is None or now < health.started_by or spec.startup is None:
         return None
     last = health.spoken.detail if health.spoken else "the startup probe had no answer"
-    return Dead(f"did not start within {_seconds(spec.startup.budget or 0)}: {last}")
+    why = f"did not start within {_seconds(spec.startup.budget or 0)}: {last}"
+    return Dead(why, hung=health.spoken is None or _does_not_speak(health.spoken))
 
 
 def judge(
@@ -239,21 +239,33 @@ def judge(
     tally = health.tally(kind)
     if tally is None or not tally.asking:
         return health, ()
+    health = replace(health, spoken=result, spoken_kind=kind, spoken_at=now)
+    probe = _probe(spec, kind)
+    if is_excused(spec.busy_deadline, kind, tally, result, now):
+        return _excuse(probe, health, kind, tally, result, now)
     if result.ok is None or (not result.ok and now < health.lenient_until):
-        told = replace(health, spoken=result, spoken_kind=kind, spoken_at=now)
-        return _put(told, kind, replace(tally, asking=False)), ()
+        return _put(
+            health, kind, replace(tally, asking=False, due=soon(probe, kind, tally, now))
+        ), ()
     sign = 1 if result.ok else -1
     streak = tally.streak + sign if tally.streak * sign > 0 else sign
+    if kind is ProbeKind.TRANSACTION and result.ok:
+        due = tally.due - probe.every + _until_next(spec, run)
+    else:
+        due = soon(probe, kind, tally, now)
     counted = Tally(
-        max(tally.due, now),
+        max(due, now),
         asking=False,
         streak=streak,
         last=result,
         last_at=now,
         notice=result.notice if result.ok else tally.notice,
+        # Silence that is past its excuse must not be given another at the next question.
+        excused_since=tally.excused_since if result.busy and not result.ok else None,
     )
-    health = replace(_put(health, kind, counted), spoken=result, spoken_kind=kind, spoken_at=now)
-    probe = _probe(spec, kind)
+    health = _put(health, kind, counted)
+    if result.ok and result.busy is not None:
+        health = replace(health, working=result.busy)
     verdicts: tuple[Verdict, ...]
     match kind:
         case ProbeKind.STARTUP:
@@ -265,6 +277,8 @@ def judge(
             health, verdicts = _judge_readiness(probe, health, streak, result, now)
         case ProbeKind.LIVENESS:
             verdicts = tuple(_judge_liveness(probe, streak, result))
+        case ProbeKind.TRANSACTION:
+            health, verdicts = _judge_transaction(spec, probe, health, streak, result, now)
         case _:
             assert_never(kind)
     if not result.ok:
@@ -276,20 +290,69 @@ def judge(
 def _judge_readiness(
     probe: ProbeSpec, health: Health, streak: int, result: ProbeResult, now: float
 ) -> tuple[Health, tuple[Verdict, ...]]:
-    if not health.ready and streak >= probe.successes:
+    if not health.ready and streak >= probe.successes and not _transaction_fails(health):
         return replace(health, ready=True, healthy_since=now), (BecameReady(result.detail),)
     if health.ready and -streak >= probe.failures:
-        why = f"{_times(-streak)} in a row: {result.detail}"
-        return replace(health, ready=False, healthy_since=None), (BecameUnready(why),)
+        health = replace(health, ready=False, healthy_since=None)
+        transaction = health.tally(ProbeKind.TRANSACTION)
+        if transaction is not None and not transaction.asking:
+            # What answers /health wrongly is probably broken: sooner known, sooner healed.
+            health = _put(health, ProbeKind.TRANSACTION, replace(transaction, due=now))
+        return health, (BecameUnready(f"{in_a_row(-streak)}: {result.detail}"),)
     return health, (FirstFailure(result.detail),) if health.ready and streak == -1 else ()
 
 
 def _judge_liveness(probe: ProbeSpec, streak: int, result: ProbeResult) -> Iterator[Verdict]:
     # At least, not equal: a threshold lowered by a reload must still be noticed.
     if -streak >= probe.failures:
-        yield Dead(f"failed its liveness probe {_times(-streak)} in a row: {result.detail}")
+        yield _dead(ProbeKind.LIVENESS, streak, result)
     elif streak == -1:
         yield FirstFailure(result.detail)
+
+
+def _judge_transaction(
+    spec: ServiceSpec,
+    probe: ProbeSpec,
+    health: Health,
+    streak: int,
+    result: ProbeResult,
+    now: float,
+) -> tuple[Health, tuple[Verdict, ...]]:
+    if result.ok:
+        if health.ready or not _works(spec, health):
+            return health, ()
+        return replace(health, ready=True, healthy_since=now), (BecameReady(result.detail),)
+    if -streak >= probe.failures:
+        return health, (_dead(ProbeKind.TRANSACTION, streak, result),)
+    if health.ready:
+        # Once is enough for this: it was tried in earnest, and it did not work.
+        why = f"{in_a_row(-streak)}: {result.detail}"
+        return replace(health, ready=False, healthy_since=None), (BecameUnready(why),)
+    return health, (FirstFailure(result.detail),) if streak == -1 else ()
+
+
+def _dead(kind: ProbeKind, streak: int, result: ProbeResult) -> Dead:
+    why = f"failed its {kind} probe {in_a_row(-streak)}: {result.detail}"
+    return Dead(why, hung=_does_not_speak(result))
+
+
+def _does_not_speak(result: ProbeResult) -> bool:
+    return result.ok is False and result.fault in (Fault.SILENT, Fault.UNREACHABLE)
+
+
+def _works(spec: ServiceSpec, health: Health) -> bool:
+    """Tell whether every probe that decides on it says that the run does its work."""
+    if _transaction_fails(health):
+        return False
+    tally = health.tally(ProbeKind.READINESS)
+    return spec.readiness is None or (
+        tally is not None and tally.streak >= spec.readiness.successes
+    )
+
+
+def _transaction_fails(health: Health) -> bool:
+    tally = health.tally(ProbeKind.TRANSACTION)
+    return tally is not None and tally.streak < 0
 
 
 def _notice_change(health: Health, now: float) -> tuple[Health, tuple[Noticed, ...]]:
@@ -313,8 +376,40 @@ def _probe(spec: ServiceSpec, kind: ProbeKind) -> ProbeSpec:
     return probe
 
 
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+# Work that excuses ---------------------------------------------------------------------------
+
+
+def _excuse(
+    probe: ProbeSpec, health: Health, kind: ProbeKind, tally: Tally, result: ProbeResult, now: float
+) -> tuple[Health, tuple[Verdict, ...]]:
+    begins = tally.excused_since is None
+    since = now if begins else tally.excused_since
+    excused = replace(
+        tally,
+        asking=False,
+        due=soon(probe, kind, tally, now),
+        excused_since=since if result.busy else None,
+    )
+    health = _put(health, kind, excused)
+    told = result.ok is False and begins and now - health.told_busy_at >= NOTICE_WINDOW
+    if not told:
+        return health, ()
+    return replace(health, told_busy_at=now), (Excused(result.detail),)
+
+
+def _until_next(spec: ServiceSpec, run: RunId) -> float:
+    """Return the seconds from one transaction to the next, while all goes well.
+
+    Less than the period by what it takes to fail as often as decides: within one period from its
+    last success a service that broke is known to be broken.
+    """
+    assert spec.transaction is not None  # noqa: S101 - the caller has looked
+    return spec.transaction.every * (0.8 + 0.1 * fraction(spec.name, run, "transaction"))
+
+
+def in_a_row(count: int) -> str:
+    """Return how often something happened, in words."""
+    return "once" if count == 1 else f"{count} times in a row"
 
 
 def _seconds(value: float) -> str:

@@ -42,6 +42,8 @@ NEEDS_RESTART: Final[Mapping[str, bool]] = {
     "startup": False,
     "readiness": False,
     "liveness": False,
+    "transaction": False,
+    "busy_deadline": False,
     "doctor": False,
     "restart": False,
     "stop": False,

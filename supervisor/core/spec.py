@@ -55,6 +55,8 @@ class HttpCheck:
     expect: Expectations = field(default_factory=Expectations)
     notice: str | None = None
     """Dotted path in the JSON reply to a text: in what it works otherwise than asked."""
+    busy: str | None = None
+    """Dotted path in the JSON reply to what is true while it works on something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,12 @@ class DoctorSpec:
 
 
 class ProbeKind(StrEnum):
-    """The kubelet's three questions, with the kubelet's meanings."""
+    """The kubelet's three questions, with the kubelet's meanings, and one that costs real work."""
 
     STARTUP = "startup"
     READINESS = "readiness"
     LIVENESS = "liveness"
+    TRANSACTION = "transaction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class ProbeSpec:
     successes: int = 1
     budget: float | None = None
     """Startup only: seconds from spawn within which it must succeed (`for:` in the YAML)."""
+    idle: bool = False
+    """Transaction only: not asked while the service works on something else (`when:`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +326,9 @@ class ServiceSpec:
     startup: ProbeSpec | None = None
     readiness: ProbeSpec | None = None
     liveness: ProbeSpec | None = None
+    transaction: ProbeSpec | None = None
+    busy_deadline: float = 600.0
+    """Seconds for which silence is excused, and a transaction put off, by work under way."""
     doctor: DoctorSpec | None = None
     restart: RestartSpec = field(default_factory=RestartSpec)
     stop: StopSpec = field(default_factory=StopSpec)
@@ -344,6 +352,8 @@ class ServiceSpec:
                 return self.readiness
             case ProbeKind.LIVENESS:
                 return self.liveness
+            case ProbeKind.TRANSACTION:
+                return self.transaction
 
     def all_ports(self) -> tuple[int, ...]:
         """Return every TCP port of this service, held sockets first, each once."""

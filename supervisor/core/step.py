@@ -11,6 +11,7 @@ from typing import assert_never
 from supervisor.core import healing, restart
 from supervisor.core import health as probes
 from supervisor.core import remedy as remedies
+from supervisor.core.ailments import change_of_reason
 from supervisor.core.effects import (
     Abandon,
     Ask,
@@ -45,17 +46,11 @@ from supervisor.core.events import (
     TimePassed,
 )
 from supervisor.core.exits import describe_exit, signal_words
-from supervisor.core.health import (
-    BecameReady,
-    BecameUnready,
-    Dead,
-    FirstFailure,
-    Health,
-    Noticed,
-)
+from supervisor.core.health import Health
+from supervisor.core.patience import waits_for_idleness
 from supervisor.core.remedy_words import Failing, Printed, Seen, title
 from supervisor.core.restart import Again, Done, Enough, Record
-from supervisor.core.spec import ServiceSpec
+from supervisor.core.spec import ProbeKind, ServiceSpec
 from supervisor.core.unit import (
     Blocked,
     Clearing,
@@ -71,11 +66,22 @@ from supervisor.core.unit import (
     Unit,
     Waiting,
 )
+from supervisor.core.verdicts import (
+    BecameReady,
+    BecameUnready,
+    Dead,
+    Excused,
+    FirstFailure,
+    Noticed,
+)
 
 Step = tuple[Unit, tuple[Effect, ...]]
 
 ORPHAN_GRACE = 1.0
 """Seconds that the children of a crashed process get between SIGTERM and SIGKILL."""
+
+DUMP_TIME = 5.0
+"""Seconds that saving what a hung run is doing may take, before it is asked to end."""
 
 KILL_AGAIN = 5.0
 """Seconds between SIGKILLs of a process that the kernel does not let die (state D)."""
@@ -342,7 +348,8 @@ def _exited(unit: Unit, event: Exited, now: float) -> Step:
         case Stopping(failure=failure, remedy=rule, kill_at=kill_at, killed=killed):
             asked = failure is None
             phase = Clearing(event.run, event.exit, asked=asked, failure=failure, remedy=rule)
-            grace = 0.0 if killed else max(0.0, kill_at - now)
+            # No more than that: saving what it did may have left it more time than it was to have.
+            grace = 0.0 if killed else min(unit.spec.stop.timeout, max(0.0, kill_at - now))
             words = unit.reason
         case _:
             return unit, ()
@@ -415,23 +422,35 @@ def _probed(unit: Unit, event: Probed, now: float) -> Step:
             case BecameUnready(why=why):
                 # What hangs fails readiness before liveness: its hours of health must count now.
                 unit = _proven(unit, phase.health, now)
-                unit = replace(unit, reason=f"readiness probe failed {why}", since=now)
-                effects.append(Note(Topic.UNREADY, f"readiness probe failed {why}", run))
+                words = f"{event.kind} probe failed {why}"
+                unit = replace(unit, reason=words, since=now)
+                effects.append(Note(Topic.UNREADY, words, run))
             case FirstFailure(why=why):
                 effects.append(Note(Topic.PROBE_FAILED, f"{event.kind} probe: {why}", run))
             case Noticed(words=words):
                 effects.append(Note(Topic.NOTICE, words, run))
-            case Dead(why=why):
-                unit, more = _end(unit, run, phase.pid, phase.started_at, why, now, failure=why)
+            case Excused(why=why):
+                text = f"{event.kind} probe: {why}: busy, not hung"
+                effects.append(Note(Topic.BUSY, text, run))
+            case Dead(why=why, hung=hung):
+                unit, more = _end(
+                    unit, run, phase.pid, phase.started_at, why, now, failure=why, dump=hung
+                )
                 effects.extend(more)
             case _:
                 assert_never(verdict)
     tally = health.tally(event.kind)
-    if health is not phase.health and tally is not None and event.result.ok is False:
-        # Else it was not counted: nobody had asked.
-        seen = Failing(event.kind, -tally.streak, event.result.detail)
-        unit, more = _treat(unit, seen, now)
-        effects.extend(more)
+    if health is not phase.health and tally is not None and tally.last is event.result:
+        # Else it was not counted: nobody had asked, or work excused it.
+        if event.result.ok is False:
+            seen = Failing(event.kind, -tally.streak, event.result.detail)
+            unit, more = _treat(unit, seen, now)
+            effects.extend(more)
+    if isinstance(unit.phase, Running):
+        reason = change_of_reason(phase.health, unit.phase.health, event)
+        if reason is not None:
+            # What works and is busy is as healthy as before, and since then.
+            unit = replace(unit, reason=reason, since=unit.since if unit.ready() else now)
     return unit, tuple(effects)
 
 
@@ -489,10 +508,15 @@ def _time_passed(unit: Unit, now: float) -> Step:
         case Running(run=run, pid=pid, started_at=started_at, health=health):
             late = probes.overdue(unit.spec, health, now)
             if late is not None:
-                return _end(unit, run, pid, started_at, late.why, now, failure=late.why)
+                return _end(
+                    unit, run, pid, started_at, late.why, now, failure=late.why, dump=late.hung
+                )
             health, due = probes.ask(unit.spec, health, now)
             unit = replace(unit, phase=replace(unit.phase, health=health))
-            return unit, tuple(Ask(run, kind) for kind in due)
+            return unit, tuple(
+                Ask(run, kind, not _waits_for_idleness(unit.spec, health, kind, now))
+                for kind in due
+            )
         case Stopping(run=run, kill_at=kill_at, killed=killed) if now >= kill_at:
             if killed:
                 text = "SIGKILL has not ended it: it waits inside the kernel; trying again"
@@ -511,6 +535,13 @@ def _time_passed(unit: Unit, now: float) -> Step:
             return unit, ()
 
 
+def _waits_for_idleness(spec: ServiceSpec, health: Health, kind: ProbeKind, now: float) -> bool:
+    probe = spec.probe(kind)
+    return probe is not None and waits_for_idleness(
+        probe, health.tally(kind), spec.busy_deadline, now
+    )
+
+
 def _end(
     unit: Unit,
     run: RunId,
@@ -520,10 +551,15 @@ def _end(
     now: float,
     *,
     failure: str | None,
+    dump: bool = False,
 ) -> Step:
-    """Ask a living run to end; `failure` says why that counts against it, if it does."""
+    """Ask a living run to end; `failure` says why that counts against it, if it does.
+
+    `dump`: what it is doing is saved first.
+    """
     if failure is not None and isinstance(unit.phase, Running):
         unit = _proven(unit, unit.phase.health, now)
-    phase = Stopping(run, pid, started_at, now + unit.spec.stop.timeout, failure=failure)
-    effects = (Note(Topic.STOPPING, words, run), Signal(run, unit.spec.stop.signal))
+    kill_at = now + unit.spec.stop.timeout + (DUMP_TIME if dump else 0.0)
+    phase = Stopping(run, pid, started_at, kill_at, failure=failure)
+    effects = (Note(Topic.STOPPING, words, run), Signal(run, unit.spec.stop.signal, dump))
     return _enter(unit, phase, words, now), effects

@@ -22,6 +22,7 @@ from typing import assert_never
 
 from supervisor.core import health as probes
 from supervisor.core.effects import Note
+from supervisor.core.ailments import ailment
 from supervisor.core.events import Exit, RunId
 from supervisor.core.health import Health
 from supervisor.core.remedy import Chart
@@ -269,8 +270,10 @@ class Unit:
                 if not health.started:
                     return "loading"
                 if not health.ready:
-                    return "unready"
-                return "healthy" if self.spec.startup or self.spec.readiness else "running"
+                    return ailment(health)[0]
+                if health.busy():
+                    return "busy"
+                return "healthy" if health.is_proven(self.spec) else "running"
             case Stopping() | Clearing():
                 return "stopping"
             case Waiting():

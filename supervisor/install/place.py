@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -83,10 +82,13 @@ class Place:
             raise PlaceError(f"cannot remove {self.path}: {error.strerror}") from None
 
 
-def place_of(state_dir: str, environ: Mapping[str, str], system: str = sys.platform) -> Place:
-    """Return where the item of the system with this state folder belongs."""
+def place_of(state_dir: str, environ: Mapping[str, str], platform: str) -> Place:
+    """Return where the item of the system with this state folder belongs.
+
+    `platform` is as sys.platform has it.
+    """
     home, name = environ.get("HOME") or os.path.expanduser("~"), system_name(state_dir)
-    if system == "darwin":
+    if platform == "darwin":
         label = launchd.label(name)
         return Place(label, os.path.join(home, "Library", "LaunchAgents", f"{label}.plist"))
     config = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")

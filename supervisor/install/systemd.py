@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from supervisor.install.item import LoginItem, mark
+from supervisor.install.item import LoginItem, UnwritableError, mark
 
 PREFIX: Final = "atlasctl-"
 TARGET: Final = "default.target"
@@ -12,6 +12,8 @@ SUBGROUPS: Final = 254
 """The first release with DelegateSubgroup=."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_/.:=@,+-]+")
+
+_FORBIDDEN: Final = re.compile("[\\\\\"']")
 
 _UNIT: Final = """\
 # {mark}
@@ -54,7 +56,12 @@ def unit_name(name: str) -> str:
 
 
 def render(item: LoginItem, version: int) -> str:
-    """Return the unit, as a systemd of this release understands it."""
+    """Return the unit, as a systemd of this release understands it. Raises UnwritableError."""
+    program, *arguments = item.command
+    if _FORBIDDEN.search(program):
+        raise UnwritableError(
+            f"systemd starts no program with a quote or a backslash in its path: move {program}"
+        )
     delegate = ["Delegate=yes"]
     if version >= SUBGROUPS:
         delegate.append("DelegateSubgroup=supervisor")
@@ -62,7 +69,8 @@ def render(item: LoginItem, version: int) -> str:
     return _UNIT.format(
         mark=mark(item.config),
         config=_literal(item.config),
-        command=" ".join(_word(word).replace("$", "$$") for word in item.command),
+        # Only in arguments is `$` more than itself.
+        command=" ".join([_word(program), *(_word(a.replace("$", "$$")) for a in arguments)]),
         environment="\n".join(f"Environment={_word(each)}" for each in variables),
         stop_seconds=item.stop_seconds,
         delegate="\n".join(delegate),

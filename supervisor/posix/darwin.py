@@ -145,6 +145,21 @@ def command_line(pid: int) -> tuple[str, ...]:
         return ()
 
 
+def program(pid: int) -> str:
+    """Return the path of the file that a process runs; empty if it is gone, or may not be known."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).exe()
+    except (psutil.Error, OSError):
+        return ""
+
+
+def threads(_pid: int, _most: int) -> list[tuple[int, str, str, str]]:
+    """Return none: sample(1) tells more."""
+    return []
+
+
 def children() -> frozenset[int] | None:
     """Return None: orphans never come to us here, so our children say nothing about a tree."""
     return None

@@ -174,6 +174,29 @@ def command_line(pid: int) -> tuple[str, ...]:
     return tuple(os.fsdecode(word) for word in block.split(b"\0")[:-1])
 
 
+def program(pid: int) -> str:
+    """Return the path of the file that a process runs; empty if it is gone, or may not be known."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+    except OSError:
+        return ""
+
+
+def threads(pid: int, most: int) -> list[tuple[int, str, str, str]]:
+    """Return number, name, state and place in the kernel of a process's threads, lowest first."""
+    try:
+        numbers = sorted(map(int, os.listdir(f"/proc/{pid}/task")))[:most]
+    except OSError:
+        return []
+    found = []
+    for tid in numbers:
+        row = parse_stat(_read(f"/proc/{pid}/task/{tid}/stat", 1024) or b"")
+        if row is not None:
+            waits = (_read(f"/proc/{pid}/task/{tid}/wchan", 256) or b"").decode("ascii", "replace")
+            found.append((tid, row.name, row.state, "" if waits == "0" else waits))
+    return found
+
+
 def children() -> frozenset[int] | None:
     """Return this process's children, zombies too, or None where the kernel does not list them.
 

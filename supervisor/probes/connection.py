@@ -4,8 +4,9 @@ import asyncio
 import errno
 import os
 import socket
+from weakref import WeakSet
 
-from supervisor.core.events import ProbeResult
+from supervisor.core.events import Fault, ProbeResult
 
 OURS = frozenset(
     {
@@ -19,6 +20,16 @@ OURS = frozenset(
     }
 )
 """Errors that say something about the prober and nothing about the service."""
+
+RECEIVING = "header received"
+"""The stage of an exchange from which on the service has said something."""
+
+_made: WeakSet[socket.socket] = WeakSet()
+
+
+def own_ports() -> frozenset[int]:
+    """Return the ports from which our own probes are connected now: those are no work."""
+    return frozenset(made.getsockname()[1] for made in _made if made.fileno() != -1)
 
 
 async def connect(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -36,6 +47,7 @@ async def connect(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.S
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setblocking(False)
+        _made.add(made)
         await asyncio.get_running_loop().sock_connect(made, (host, port))
         if made.getsockname() == made.getpeername():
             raise ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself")
@@ -57,4 +69,5 @@ def refusal(error: OSError, latency: float, stage: str) -> ProbeResult:
             text = f"connection reset ({stage})"
         case _:
             text = f"{error.strerror or error} ({stage})"
-    return ProbeResult(ok=False, detail=text, latency=latency)
+    fault = Fault.WRONG if stage == RECEIVING else Fault.UNREACHABLE
+    return ProbeResult(ok=False, detail=text, latency=latency, fault=fault)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Protocol, Self
 
-from supervisor.core.events import Exit, ExitCode, ProbeResult
+from supervisor.core.events import Exit, ExitCode, Fault, ProbeResult
 from supervisor.core.exits import describe_exit
 from supervisor.core.spec import ExecCheck
 from supervisor.probes.expectations import line_of
@@ -66,7 +66,7 @@ async def exec_probe(
             latency = loop.time() - began
             await _kill(launcher, pid, end)
             text = f"{check.command[0]} did not end within {within:g} s{tail.words()}"
-            return ProbeResult(ok=False, detail=text, latency=latency)
+            return ProbeResult(False, text, latency, fault=Fault.SILENT)
         except asyncio.CancelledError:
             launcher.kill_group(pid)
             raise

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from supervisor.core.events import ProbeResult
+from supervisor.core.events import Fault, ProbeResult
 from supervisor.core.spec import Expectations, JsonScalar
 from supervisor.probes.wav import WavError, seconds_of
 
@@ -14,6 +14,8 @@ MAX_BODY = 16 * 1024 * 1024
 _EXCERPT = 120
 _NOTICE = 500
 """Characters of a notice: room for what is wrong, the remedy, and who stands in."""
+_REFUSALS = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+"""By which a service says that it takes no work now; RFC 6585 and 9110 have the same in mind."""
 
 
 def wants_body(expect: Expectations) -> bool:
@@ -40,9 +42,14 @@ def judge(
 
     Not `whole`: there was more of the body than a probe reads.
     """
-    why = _difference(expect, status, headers, body, latency, whole=whole)
+    why = _difference(expect, status, headers, body, whole=whole)
     if why is not None:
-        return ProbeResult(ok=False, detail=why, latency=latency)
+        fault = Fault.REFUSED if status in _REFUSALS else Fault.WRONG
+        return ProbeResult(False, why, latency, fault=fault)
+    if expect.latency is not None and latency > expect.latency:
+        # What was asked for came, and too late: as if it had not been waited for so long.
+        text = f"answered after {latency:.2f} s; {expect.latency:g} s were allowed"
+        return ProbeResult(False, text, latency, fault=Fault.SILENT)
     return ProbeResult(
         ok=True, detail=f"{_status(status)} in {latency * 1000:.0f} ms", latency=latency
     )
@@ -53,11 +60,10 @@ def _difference(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
-    latency: float,
     *,
     whole: bool,
 ) -> str | None:
-    """Return the first expectation that does not hold, in words, or None."""
+    """Return the first expectation of the reply itself that does not hold, in words, or None."""
     if not any(low <= status <= high for low, high in expect.status):
         excerpt = said(body)
         return _status(status) + (f": {excerpt}" if excerpt else "")
@@ -88,8 +94,6 @@ def _difference(
             return f"no playable WAV: {error}"
         if seconds < expect.wav.min_seconds:
             return f"{seconds:.2f} s of audio; at least {expect.wav.min_seconds:g} s were expected"
-    if expect.latency is not None and latency > expect.latency:
-        return f"answered after {latency:.2f} s; {expect.latency:g} s were allowed"
     return None
 
 
@@ -156,6 +160,18 @@ def notice_in(body: bytes, path: str) -> str | None:
     if not isinstance(found, str):
         return None
     return _shortened(line_of(found[: 4 * _NOTICE]), _NOTICE) or None
+
+
+def busy_in(body: bytes, path: str) -> bool | None:
+    """Tell whether what is at a dotted path of a JSON body says that there is work.
+
+    None: nothing is there, or it is no JSON. A number says so if it is not 0.
+    """
+    try:
+        found = _at(json.loads(body), path)
+    except (ValueError, RecursionError):
+        return None
+    return None if found is _NOTHING else bool(found)
 
 
 def _status(status: int) -> str:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 
 import h11
 
-from supervisor.core.events import ProbeResult
+from supervisor.core.events import Fault, ProbeResult
 from supervisor.core.spec import HttpCheck
-from supervisor.probes.connection import connect, refusal
-from supervisor.probes.expectations import MAX_BODY, judge, notice_in, said, wants_body
+from supervisor.probes.connection import RECEIVING, connect, refusal
+from supervisor.probes.expectations import MAX_BODY, busy_in, judge, notice_in, said, wants_body
 
 MAX_HEADER = 64 * 1024
 _LITTLE = 4096
@@ -49,7 +49,7 @@ async def http_probe(check: HttpCheck, within: float) -> ProbeResult:
             await _exchange(check, progress)
     except TimeoutError:
         latency = loop.time() - began
-        return ProbeResult(ok=False, detail=_late(progress, within), latency=latency)
+        return ProbeResult(False, _late(progress, within), latency, fault=Fault.SILENT)
     except OSError as error:
         return refusal(error, loop.time() - began, progress.stage)
     except _NoReplyError as error:
@@ -66,7 +66,9 @@ async def http_probe(check: HttpCheck, within: float) -> ProbeResult:
         check.expect, progress.status, progress.headers, body, latency, whole=progress.whole
     )
     if result.ok and check.notice is not None:
-        return replace(result, notice=notice_in(body, check.notice))
+        result = replace(result, notice=notice_in(body, check.notice))
+    if result.ok and check.busy is not None:
+        result = replace(result, busy=busy_in(body, check.busy))
     return result
 
 
@@ -116,7 +118,7 @@ async def _read_reply(
                 progress.headers = {
                     name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers
                 }
-                progress.stage = "header received"
+                progress.stage = RECEIVING
                 if event.status_code == 101:
                     return  # what follows is another protocol
             case h11.InformationalResponse():
@@ -133,7 +135,7 @@ async def _read_reply(
 
 
 def _most(check: HttpCheck) -> int:
-    if check.notice is None and not wants_body(check.expect):
+    if check.notice is None and check.busy is None and not wants_body(check.expect):
         return _LITTLE
     most = check.expect.max_bytes
     return MAX_BODY if most is None else min(MAX_BODY, most)

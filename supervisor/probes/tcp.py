@@ -2,7 +2,7 @@
 
 import asyncio
 
-from supervisor.core.events import ProbeResult
+from supervisor.core.events import Fault, ProbeResult
 from supervisor.core.spec import TcpCheck
 from supervisor.probes.connection import connect, refusal
 
@@ -15,8 +15,9 @@ async def tcp_probe(check: TcpCheck, within: float) -> ProbeResult:
         async with asyncio.timeout(within):
             _, writer = await connect(check.host, check.port)
     except TimeoutError:
+        # Its queue of connections is full: somebody listens there who does not accept.
         text = f"no connection within {within:g} s"
-        return ProbeResult(ok=False, detail=text, latency=loop.time() - began)
+        return ProbeResult(False, text, loop.time() - began, fault=Fault.SILENT)
     except OSError as error:
         return refusal(error, loop.time() - began, "connecting")
     writer.transport.abort()

@@ -335,6 +335,7 @@ def test_what_the_supervisor_says(root: Path, ctl: Ctl) -> None:
     ("name", "level"),
     [("healthy", "ok"), ("running", "ok"), ("completed", "ok"), ("loading", "note"),
      ("stopped", "note"), ("blocked", "note"), ("unready", "wrong"), ("backoff", "wrong"),
+     ("busy", "ok"), ("hung", "wrong"), ("broken", "wrong"), ("unreachable", "wrong"),
      ("failed", "wrong")],
 )  # fmt: skip
 def test_states(name: str, level: str) -> None:

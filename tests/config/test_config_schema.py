@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,9 @@ R = S + "{command: [x], remedies: ["
         S + '{command: [x], umask: "${M:-022}", user: "${U:-me}"}',
         'version: 1\nprotected_ports: [4000, "${P:-1}"]\nservices: {}\n',
         S + "{command: [x], ports: [1], probes: {readiness: {http: {notice: a.b c.0}}}}",
+        S + "{command: [x], ports: [1], probes: {readiness: {http: {busy: a.b}}}}",
+        S + "{command: [x], ports: [1], probes: {transaction: {tcp: {}, when: always}}}",
+        S + "{command: [x], ports: [1], probes: {transaction: {http: {}}, busy: {deadline: 1h}}}",
         S + "{command: [x], doctor: {command: look around}}",
         S + '{command: [x], doctor: {command: [look, "${X:-y}"], timeout: 5m}}',
         "version: 1\nnotify: [{desktop: true}, {command: say hello, when: crashed}]\nservices: {}",
@@ -126,7 +130,7 @@ R = S + "{command: [x], remedies: ["
         R + "{when: {probe: liveness, failed: 3, says: '*x'}, do: {restart: true}}],"
         " probes: {liveness: {tcp: {port: 1}}}}",
     ],
-    ids=range(39),
+    ids=count(),
 )
 def test_both_accept(text: str) -> None:
     VALIDATOR.validate(yaml.safe_load(text))
@@ -181,8 +185,11 @@ def test_both_accept(text: str) -> None:
         S + "{command: [x], ports: [1], probes: {liveness: {http: {path: health}}}}",
         S + "{command: [x], ports: [1], probes: {liveness: {http: {json: {}}}}}",
         S + "{command: [x], ports: [1], probes: {liveness: {http: {json: x}}}}",
-        S + "{command: [x], probes: {transaction: {tcp: {}}}}",
         S + "{command: [x], remedies: {}}",
+        S + "{command: [x], probes: {health: {tcp: {}}}}",
+        S + "{command: [x], ports: [1], probes: {transaction: {tcp: {}, when: never}}}",
+        S + "{command: [x], ports: [1], probes: {liveness: {tcp: {}, when: idle}}}",
+        S + "{command: [x], ports: [1], probes: {busy: {deadline: 10}}}",
         S + "{command: [x], umask: 022}",
         S + "{command: [x], umask: 22}",
         S + '{command: [x], umask: "755"}',
@@ -216,7 +223,7 @@ def test_both_accept(text: str) -> None:
         R + "{when: {output: a}, do: {set_args: {device: cpu}}}]}",
         R + "{when: {output: a}, do: {run: [rm]}}]}",
     ],
-    ids=range(79),
+    ids=count(),
 )
 def test_both_refuse(text: str) -> None:
     assert (_accepted_by_schema(text), _accepted_by_validator(text)) == (False, False)

@@ -35,18 +35,28 @@ def test_the_default_system() -> None:
     assert fleet.state_dir == str(REPOSITORY / ".atlas")
     assert tts.command == ("python", "-m", "services.tts", "--device", "auto")
     assert tts.venv == str(REPOSITORY / ".venv")
-    assert tts.env == {"PYTORCH_ENABLE_MPS_FALLBACK": "1", "TTS_CACHE_DIR": ".cache/tts"}
+    assert tts.env == {
+        "PYTORCH_ENABLE_MPS_FALLBACK": "1",
+        "TTS_CACHE_DIR": ".cache/tts",
+        "PYTHONFAULTHANDLER": "1",
+    }
     assert tts.sockets == (spec.SocketSpec("http", (("127.0.0.1", 3001), ("::1", 3001))),)
     assert tts.startup is not None
     assert tts.startup.budget == 120.0
     assert tts.startup.every == 0.25
     assert isinstance(tts.startup.check, spec.HttpCheck)
     assert json.loads(tts.startup.check.body or b"") == {"text": "тест", "return_audio": True}
-    assert tts.startup.check.headers == (("Content-Type", "application/json"),)
+    fresh = ("Cache-Control", "no-store")
+    assert tts.startup.check.headers == (fresh, ("Content-Type", "application/json"))
     assert tts.startup.check.expect.wav == spec.Wav(0.2)
     assert tts.readiness is not None
     assert isinstance(tts.readiness.check, spec.HttpCheck)
     assert tts.readiness.check.expect.json == (("tts_ready", True),)
+    assert tts.readiness.check.busy == "busy"
+    assert tts.transaction is not None
+    assert tts.transaction.check == tts.startup.check
+    assert (tts.transaction.every, tts.transaction.timeout) == (300.0, 60.0)
+    assert tts.transaction.idle
     assert tts.restart == spec.RestartSpec()
     assert tts.logs == spec.LogSpec()
     assert [rule.name for rule in tts.remedies] == ["mps-operator", "gpu-memory", "device"]
@@ -93,6 +103,8 @@ def test_every_key_of_a_service() -> None:
         {{exec: "check 'it now'", every: 500ms, timeout: 1m, successes: 2, for: 1h30m}}
       readiness: {{tcp: {{}}, failures: 9, successes: 4}}
       liveness: {{tcp: {{host: localhost, port: 5}}, failures: 7}}
+      transaction: {{tcp: {{}}, every: 90s, timeout: 9s, failures: 1, when: always}}
+      busy: {{deadline: 1h}}
 """.format(d='"two\\nlines"'),
         HOME="/home/me",
     )
@@ -120,7 +132,25 @@ def test_every_key_of_a_service() -> None:
         startup=spec.ProbeSpec(spec.ExecCheck(("check", "it now")), 0.5, 60.0, 3, 2, 5400.0),
         readiness=spec.ProbeSpec(spec.TcpCheck("::1", 3001), failures=9, successes=4),
         liveness=spec.ProbeSpec(spec.TcpCheck("127.0.0.1", 5), failures=7),
+        transaction=spec.ProbeSpec(spec.TcpCheck("::1", 3001), 90.0, 9.0, failures=1),
+        busy_deadline=3600.0,
     )
+
+
+def test_a_transaction_is_seldom_patient_and_only_for_the_idle() -> None:
+    service = _service("{command: [x], ports: [1], probes: {transaction: {tcp: {}}}}")
+    check = spec.TcpCheck("127.0.0.1", 1)
+    assert service.transaction == spec.ProbeSpec(check, 300.0, 30.0, failures=2, idle=True)
+    assert service.busy_deadline == 600.0
+
+
+def test_where_a_reply_says_that_it_is_busy() -> None:
+    probes = "{readiness: {http: {busy: tts.busy}}, liveness: {http: {busy: queued}}}"
+    service = _service("{command: [x], ports: [1], probes: " + probes + "}")
+    for probe, path in ((service.readiness, "tts.busy"), (service.liveness, "queued")):
+        assert probe is not None
+        assert isinstance(probe.check, spec.HttpCheck)
+        assert probe.check.busy == path
 
 
 @pytest.mark.parametrize(

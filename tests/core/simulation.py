@@ -55,7 +55,7 @@ from supervisor.core.unit import (
     Unit,
     Waiting,
 )
-from tests.core.specimens import YES
+from tests.core.specimens import BUSY, PUT_OFF, YES
 
 TURNS_AT_ONE_INSTANT = 3
 """How often time may pass without moving on before it is a busy loop."""
@@ -126,6 +126,8 @@ class Place(Slot):
     """The other of two runs that live at once."""
     probes: list[tuple[RunId, ProbeKind]] = field(default_factory=list)
     """In flight, those of older runs included."""
+    patient: set[tuple[RunId, ProbeKind]] = field(default_factory=set)
+    """Those of them that are put off if the service is busy."""
     highest: int = 0
     """No run has had a higher number."""
     asked_to_end: RunId | None = None
@@ -243,7 +245,11 @@ class World:
 
     def answers(self, name: str, result: ProbeResult, at: int = 0) -> None:
         """Answer a probe that is in flight, perhaps of a run that is gone."""
-        run, kind = self.places[name].probes.pop(at)
+        place = self.places[name]
+        run, kind = place.probes.pop(at)
+        if result is BUSY and (run, kind) in place.patient:
+            result = PUT_OFF
+        place.patient.discard((run, kind))
         self.deliver(name, Probed(run, kind, result))
 
     def matches(self, name: str, pattern: str, run: RunId) -> None:
@@ -430,6 +436,9 @@ class World:
             case Signal(run=run):
                 process = self._process(name, run)
                 assert not process.signals, f"{name}: asked twice to end"
+                if effect.dump:
+                    counted = isinstance(unit.phase, Stopping) and unit.phase.failure is not None
+                    assert counted or run != unit.run(), f"{name}: what is asked to end is dumped"
                 process.signals.append(effect.signal)
                 if isinstance(unit.phase, Stopping) and unit.phase.failure is None:
                     self._check_order(name)
@@ -451,6 +460,10 @@ class World:
                 assert unit.spec.probe(kind) is not None
                 assert (run, kind) not in place.probes, f"{name}: {kind} is asked already"
                 place.probes.append((run, kind))
+                if not effect.even_if_busy:
+                    assert kind is ProbeKind.TRANSACTION, f"{name}: {kind} waits for idleness"
+                    place.patient.add((run, kind))
+                self._check_patience(name, asked, kind)
             case Apply(number=number):
                 assert number not in place.steps
                 assert unit.goal is Goal.UP, f"{name}: a remedy for what is not wanted"
@@ -474,6 +487,18 @@ class World:
         recent = [at for at in place.spawns if self.now - at < policy.within]
         most = policy.after + sum(r.limit.times for r in unit.spec.remedies if r.restart)
         assert len(recent) <= most, f"{name}: {len(recent)} runs, and {most} are allowed"
+
+    def _check_patience(self, name: str, unit: Unit, kind: ProbeKind) -> None:
+        """Check that no run is excused for longer than it may be."""
+        assert isinstance(unit.phase, Running)
+        tally = unit.phase.health.tally(kind)
+        assert tally is not None
+        waits = (unit.phase.run, kind) in self.places[name].patient
+        if waits and tally.excused_since is not None:
+            patience = self.now - tally.excused_since
+            assert patience < unit.spec.busy_deadline, (
+                f"{name}: its transaction is put off for ever"
+            )
 
     def _process(self, name: str, run: RunId) -> Process:
         process = self._slot(name, run).process

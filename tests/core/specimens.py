@@ -1,7 +1,7 @@
 """Specs and units to begin a test from, each with as little in it as the test needs."""
 
 from supervisor.core.effects import Effect, Note
-from supervisor.core.events import Event, ProbeResult, RunId
+from supervisor.core.events import Event, Fault, ProbeResult, RunId
 from supervisor.core.spec import (
     Backoff,
     Condition,
@@ -25,6 +25,9 @@ STEADY = Backoff(first=0.2, factor=2.0, max=30.0, jitter=0.0)
 YES = ProbeResult(True, "200 OK", 0.01)
 NO = ProbeResult(False, "503 Service Unavailable", 0.01)
 PROBER_ERROR = ProbeResult(None, "no descriptor left")
+SILENCE = ProbeResult(False, "no reply within 2 s", 2.0, fault=Fault.SILENT)
+BUSY = ProbeResult(False, "no reply while 1 request is in flight", fault=Fault.SILENT, busy=True)
+PUT_OFF = ProbeResult(None, "put off: 1 request is in flight", busy=True)
 
 
 def probe(
@@ -33,11 +36,18 @@ def probe(
     failures: int = 3,
     successes: int = 1,
     budget: float | None = None,
+    idle: bool = False,
 ) -> ProbeSpec:
     """Return a probe that nothing here ever makes: only its numbers matter."""
     check = TcpCheck("127.0.0.1", 1)
     return ProbeSpec(
-        check, every=every, timeout=1.0, failures=failures, successes=successes, budget=budget
+        check,
+        every=every,
+        timeout=1.0,
+        failures=failures,
+        successes=successes,
+        budget=budget,
+        idle=idle,
     )
 
 
@@ -47,6 +57,7 @@ def service(
     startup: ProbeSpec | None = None,
     readiness: ProbeSpec | None = None,
     liveness: ProbeSpec | None = None,
+    transaction: ProbeSpec | None = None,
     restart: RestartSpec | None = None,
     needs: tuple[tuple[str, Condition], ...] = (),
 ) -> ServiceSpec:
@@ -58,6 +69,7 @@ def service(
         startup=startup,
         readiness=readiness,
         liveness=liveness,
+        transaction=transaction,
         restart=restart or RestartSpec(backoff=STEADY),
         depends_on=tuple(Dependency(on, condition) for on, condition in needs),
     )

@@ -44,7 +44,16 @@ from supervisor.core.spec import (
     WaitFor,
 )
 from tests.core.simulation import Slot, World
-from tests.core.specimens import NO, PROBER_ERROR, YES, fleet_spec, probe, service
+from tests.core.specimens import (
+    BUSY,
+    NO,
+    PROBER_ERROR,
+    SILENCE,
+    YES,
+    fleet_spec,
+    probe,
+    service,
+)
 
 Verb = Literal[
     "start", "stop", "restart", "roll", "reload", "spawn", "die", "obey", "report", "answer",
@@ -55,6 +64,10 @@ VERBS: tuple[Verb, ...] = (
     "start", "stop", "restart", "roll", "reload", "spawn", "die", "obey", "report", "answer",
     "clear", "wait", "sleep", "adopt", "stale", "fair", "match", "apply", "forget",
 )  # fmt: skip
+
+
+ANSWERS = (YES, YES, NO, NO, SILENCE, BUSY, PROBER_ERROR)
+"""Of the simulated services; that a transaction is put off the world itself sees to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,7 @@ probe_specs = st.builds(
     failures=st.integers(1, 3),
     successes=st.integers(1, 2),
 )
+transaction_specs = st.builds(replace, probe_specs, successes=st.just(1), idle=st.booleans())
 startup_specs = st.builds(replace, probe_specs, budget=st.sampled_from([None, 3.0, 60.0]))
 NEVER_PROVEN = 1e9
 policies = st.builds(
@@ -131,11 +145,14 @@ def fleets_of(draw: st.DrawFn, *, most: int, rules: bool = False) -> FleetSpec:
             startup=draw(st.none() | startup_specs),
             readiness=draw(st.none() | probe_specs),
             liveness=draw(st.none() | probe_specs),
+            transaction=draw(st.none() | transaction_specs),
             restart=draw(policies),
             needs=tuple((f"s{need}", draw(st.sampled_from(list(Condition)))) for need in needs),
         )
         stop = StopSpec(timeout=draw(st.sampled_from([0.0, 1.0, 10.0])))
-        services.append(replace(one, stop=stop, remedies=draw(remedies(least=int(rules)))))
+        busy_deadline = draw(st.sampled_from([0.0, 3.0, 600.0]))
+        one = replace(one, stop=stop, busy_deadline=busy_deadline)
+        services.append(replace(one, remedies=draw(remedies(least=int(rules)))))
     return fleet_spec(*draw(st.permutations(services)), start_limit=draw(st.integers(1, 3)))
 
 
@@ -253,7 +270,7 @@ def play(world: World, move: Move) -> None:
         case "answer":
             name = _choose(world, lambda n: bool(places[n].probes), pick)
             if name is not None:
-                result = (YES, YES, NO, NO, PROBER_ERROR)[pick % 5]
+                result = ANSWERS[pick % len(ANSWERS)]
                 world.answers(name, result, pick % len(places[name].probes))
         case "clear":
             name, slot = _choose_slot(world, lambda s: s.clearing is not None, pick)
@@ -346,6 +363,7 @@ def test_all_down_is_all_stopped(spec: FleetSpec, pick: int, history: list[Move]
     st.none() | probe_specs,
     st.none() | probe_specs,
     st.none() | probe_specs,
+    st.none() | transaction_specs,
     st.integers(1, 6),
     st.integers(1, 3),
 )
@@ -353,6 +371,7 @@ def test_all_up_is_all_ready(
     startup: ProbeSpec | None,
     readiness: ProbeSpec | None,
     liveness: ProbeSpec | None,
+    transaction: ProbeSpec | None,
     count: int,
     limit: int,
 ) -> None:
@@ -360,7 +379,14 @@ def test_all_up_is_all_ready(
     if startup is not None:
         startup = replace(startup, budget=startup.every * (startup.successes + 1))
     services = [
-        service(name, startup=startup, readiness=readiness, liveness=liveness) for name in names
+        service(
+            name,
+            startup=startup,
+            readiness=readiness,
+            liveness=liveness,
+            transaction=transaction,
+        )
+        for name in names
     ]
     world = World(fleet_spec(*services, start_limit=limit))
     world.start(*names)

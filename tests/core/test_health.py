@@ -14,18 +14,20 @@ from supervisor.core.health import (
     NOTICE_WINDOW,
     NOTICES,
     RESUME_GRACE,
+    Health,
+)
+from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
+from supervisor.core.verdicts import (
     BecameReady,
     BecameUnready,
     Dead,
     FirstFailure,
-    Health,
     Noticed,
     Verdict,
 )
-from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
 from tests.core.specimens import NO, PROBER_ERROR, RUN, YES, probe, service
 
-STARTUP, READINESS, LIVENESS = ProbeKind.STARTUP, ProbeKind.READINESS, ProbeKind.LIVENESS
+STARTUP, READINESS, LIVENESS, TRANSACTION = ProbeKind
 
 
 def _answers(
@@ -154,6 +156,7 @@ def test_a_prober_error_counts_for_nothing(kind: ProbeKind) -> None:
         STARTUP: service(startup=one),
         READINESS: service(readiness=one),
         LIVENESS: service(liveness=one),
+        TRANSACTION: service(transaction=one),
     }[kind]
     health = probes.begin(spec, RUN, 0.0)
     for before in ((), (YES,), (NO,)):
@@ -204,7 +207,7 @@ def test_the_budget_ends_exactly_on_time() -> None:
     spec = service(startup=probe(budget=60.0))
     health = probes.begin(spec, RUN, 100.0)
     assert probes.overdue(spec, health, 159.999) is None
-    silent = Dead("did not start within 60 s: the startup probe had no answer")
+    silent = Dead("did not start within 60 s: the startup probe had no answer", hung=True)
     assert probes.overdue(spec, health, 160.0) == silent
     health, asked = probes.ask(spec, health, 101.0)
     assert asked == (STARTUP,)

@@ -87,6 +87,8 @@ DIFFERENT: dict[str, Any] = {
     "startup": ProbeSpec(TcpCheck("127.0.0.1", 3001)),
     "readiness": ProbeSpec(ExecCheck(("true",))),
     "liveness": ProbeSpec(HttpCheck("::1", 3001)),
+    "transaction": ProbeSpec(HttpCheck("::1", 3001, "/tts", "POST"), every=300, idle=True),
+    "busy_deadline": 1200.0,
     "doctor": DoctorSpec(("look", "--token", "12345678")),
     "restart": RestartSpec(policy="never"),
     "stop": StopSpec(signal=2),
@@ -114,6 +116,8 @@ SAID = {
     "startup": "probes.startup: none → tcp 127.0.0.1:3001 every 10s",
     "readiness": "probes.readiness: none → true every 10s",
     "liveness": "probes.liveness: none → GET http://[::1]:3001/ every 10s",
+    "transaction": "probes.transaction: none → POST http://[::1]:3001/tts every 5m",
+    "busy_deadline": "probes.busy.deadline: 10m → 20m",
     "doctor": "doctor: none → look --token ••••",
     "restart": "restart.policy: always → never",
     "stop": "stop.signal: TERM → INT",
@@ -243,6 +247,14 @@ def with_check(**changes: Any) -> ServiceSpec:
         (
             with_check(notice="tts.notice"),
             "probes.readiness.http.notice: none → tts.notice",
+        ),
+        (
+            with_check(busy="tts.busy"),
+            "probes.readiness.http.busy: none → tts.busy",
+        ),
+        (
+            replace(PROBED, readiness=ProbeSpec(HTTP, idle=True)),
+            "probes.readiness.when: always → idle",
         ),
         (
             with_check(expect=Expectations(body_prefix="Привіт".encode())),

@@ -53,14 +53,30 @@ from supervisor.core.unit import (
     Unit,
     Waiting,
 )
-from tests.core.specimens import NO, OLDER, PID, RUN, forgiving, probe, service
+from tests.core.specimens import (
+    BUSY,
+    NO,
+    OLDER,
+    PID,
+    PUT_OFF,
+    RUN,
+    SILENCE,
+    forgiving,
+    probe,
+    service,
+)
 
 NOW = 100.0
 CRASH = ExitSignal(9)
 STEP = 3
 MENDING = Remedy("mending", OutputTrigger("mend"), run=RemedyCommand(("rm",)), restart=True)
 SPEC = replace(
-    service(readiness=probe(failures=1), liveness=probe(failures=1), restart=forgiving()),
+    service(
+        readiness=probe(failures=1),
+        liveness=probe(failures=1),
+        transaction=probe(failures=2, idle=True),
+        restart=forgiving(),
+    ),
     remedies=(
         Remedy("new", OutputTrigger("new"), set_env={"A": "1"}, restart=True),
         Remedy("old", OutputTrigger("old"), set_env={"B": "1"}, restart=True),
@@ -81,7 +97,7 @@ HEALING = Healing(
 
 
 def _health(*, asking: bool) -> Health:
-    kinds = (ProbeKind.READINESS, ProbeKind.LIVENESS)
+    kinds = (ProbeKind.READINESS, ProbeKind.LIVENESS, ProbeKind.TRANSACTION)
     tallies = tuple((kind, Tally(NOW, asking=asking, streak=1)) for kind in kinds)
     return Health(started=True, ready=True, tallies=tallies, healthy_since=60.0)
 
@@ -137,6 +153,10 @@ HAPPENINGS: dict[str, Event] = {
     "left over": Cleared(RUN, ("pid 4712",)),
     "not ready": Probed(RUN, ProbeKind.READINESS, NO),
     "not alive": Probed(RUN, ProbeKind.LIVENESS, NO),
+    "hung": Probed(RUN, ProbeKind.LIVENESS, SILENCE),
+    "busy": Probed(RUN, ProbeKind.LIVENESS, BUSY),
+    "not working": Probed(RUN, ProbeKind.TRANSACTION, NO),
+    "put off": Probed(RUN, ProbeKind.TRANSACTION, PUT_OFF),
     "time": TimePassed(),
     "respec": Respec(replace(SPEC, description="described anew")),
     "exceeded": Exceeded(RUN, "uses too much"),
@@ -174,6 +194,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Stopped DOWN
         exceeded     =
@@ -198,6 +222,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Blocked UP
         exceeded     =
@@ -222,6 +250,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Spawning UP
         exceeded     =
@@ -246,6 +278,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Spawning DOWN
         exceeded     =
@@ -270,7 +306,11 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
-        time         Running UP Ask Ask
+        hung         =
+        busy         =
+        not working  =
+        put off      =
+        time         Running UP Ask Ask Ask
         respec       Running UP
         exceeded     Stopping UP stopping Signal
         resumed      Running UP
@@ -294,6 +334,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    Running UP unready
         not alive    Stopping UP stopping Signal
+        hung         Stopping UP stopping Signal
+        busy         Running UP busy
+        not working  Running UP unready
+        put off      Running UP
         time         =
         respec       Running UP
         exceeded     Stopping UP stopping Signal
@@ -342,6 +386,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping DOWN killed Kill
         respec       Stopping DOWN
         exceeded     =
@@ -366,6 +414,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping UP killed Kill
         respec       Stopping UP
         exceeded     =
@@ -390,6 +442,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping UP killed Kill
         respec       Stopping UP
         exceeded     =
@@ -414,6 +470,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Stopping DOWN killed Kill
         respec       Stopping DOWN
         exceeded     =
@@ -438,6 +498,10 @@ TABLE: dict[str, str] = {
         left over    Failed DOWN left-over
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing DOWN
         exceeded     =
@@ -462,6 +526,10 @@ TABLE: dict[str, str] = {
         left over    Blocked UP left-over
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing UP
         exceeded     =
@@ -486,6 +554,10 @@ TABLE: dict[str, str] = {
         left over    Waiting UP left-over restarting
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing UP
         exceeded     =
@@ -510,6 +582,10 @@ TABLE: dict[str, str] = {
         left over    Waiting UP left-over restarting
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing UP
         exceeded     =
@@ -558,6 +634,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Blocked UP
         respec       Waiting UP
         exceeded     =
@@ -606,6 +686,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Failed UP
         exceeded     =
@@ -630,6 +714,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Failed DOWN
         exceeded     =
@@ -654,6 +742,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Completed UP
         exceeded     =

@@ -380,7 +380,7 @@ def test_axe_finds_no_fault(looked_at: "Page", served: Served) -> None:
     has(looked_at, "#banner", "no supervisor runs")
     looked_at.click("#confirm-no")
     assert _faults(looked_at) == []
-    looked_at.evaluate("localStorage.clear()")
+    looked_at.evaluate("sessionStorage.clear()")
     looked_at.goto(f"http://127.0.0.1:{served.port}/")
     looked_at.locator("#locked").wait_for()
     looked_at.evaluate(_axe().read_text(encoding="utf-8"))

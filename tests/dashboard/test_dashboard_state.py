@@ -318,6 +318,26 @@ def test_after_a_command_the_next_look_is_a_new_one(served: Served) -> None:
     assert served.daemon.looks == looks + 1
 
 
+def test_a_look_that_was_under_way_says_nothing_of_a_command(served: Served) -> None:
+    # It has seen a service as it was before; a page that took it for later would say "done".
+    served.daemon.services = [service("tts")]
+    served.state()
+    served.daemon.entered.clear()
+    served.daemon.gate = threading.Event()
+    looks: list[int] = []
+    page = threading.Thread(target=lambda: looks.append(served.state()["look"]))
+    page.start()
+    try:
+        assert served.daemon.entered.wait(DEADLINE)
+        accepted = served.command("restart", {"services": ["tts"]}).json["look"]
+    finally:
+        served.daemon.gate.set()
+        page.join(DEADLINE)
+    assert looks
+    assert looks[0] <= accepted
+    assert served.ask("/api/state").json["look"] > accepted
+
+
 def test_a_fault_is_told_without_its_insides(
     served: Served, capfd: pytest.CaptureFixture[str]
 ) -> None:

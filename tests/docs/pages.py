@@ -16,12 +16,12 @@ PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One fenced block: its language, its text, and where it stands."""
+    """One fenced block: its text, where it stands, and the file that it is of, if it is of one."""
 
     page: Path
     line: int
-    language: str
     text: str
+    file: str
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(CHECKOUT)}:{self.line}"
@@ -36,7 +36,7 @@ def parsed(page: Path) -> list[Token]:
 def blocks(language: str) -> list[Block]:
     """Return every block of a language, of all pages."""
     return [
-        Block(page, token.map[0] + 1, language, token.content)
+        Block(page, token.map[0] + 1, token.content, token.info.partition(" ")[2])
         for page in PAGES
         for token in parsed(page)
         if token.type == "fence" and token.info.split()[:1] == [language] and token.map

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from supervisor.core.events import ProbeResult
+from supervisor.core.events import Fault, ProbeResult
 from supervisor.core.spec import Expectations, HttpCheck, Wav
 from supervisor.probes import http
 from supervisor.probes.http import http_probe
@@ -472,3 +472,65 @@ def test_lack_of_descriptors_is_not_the_services_fault() -> None:
 def test_header_bound_is_one_that_real_headers_keep() -> None:
     # nginx and Apache allow 8 KiB a line; 64 KiB must not become 64 bytes by a slip.
     assert 32 * 1024 <= http.MAX_HEADER <= 1024 * 1024
+
+
+HANGING = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "then", "fault"),
+    [
+        pytest.param([], False, Fault.WRONG, id="closes unanswered"),
+        pytest.param([b"SSH-2.0-OpenSSH_9.6\r\n\r\n"], False, Fault.WRONG, id="no HTTP"),
+        pytest.param([HANGING], False, Fault.WRONG, id="cut off"),
+        pytest.param([HANGING], True, Fault.SILENT, id="no end in time"),
+        pytest.param([], True, Fault.SILENT, id="no answer in time"),
+        pytest.param([reply(status="500 No")], False, Fault.WRONG, id="500"),
+        pytest.param([reply(status="503 No")], False, Fault.REFUSED, id="503"),
+        pytest.param([reply(status="429 No")], False, Fault.REFUSED, id="429"),
+    ],
+)
+async def test_each_failure_is_of_its_kind(
+    serve: Serving, chunks: list[bytes], then: bool, fault: Fault
+) -> None:
+    for_ever = asyncio.Event() if then else None
+    async with serve(playing(*chunks, then=for_ever)) as port:
+        result = await ask(port, SOON if then else DEADLINE)
+    assert (result.ok, result.fault, result.busy) == (False, fault, None)
+
+
+async def test_nobody_there_is_unreachable_and_so_is_a_reset_before_anything(
+    unused_port: int, serve: Serving
+) -> None:
+    assert (await ask(unused_port)).fault is Fault.UNREACHABLE
+
+    async def resets(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        made = writer.get_extra_info("socket")
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with serve(resets) as port:
+        result = await ask(port)
+    assert (result.ok, result.fault) == (False, Fault.UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    ("body", "busy"),
+    [
+        ('{"tts": {"busy": true}}', True),
+        ('{"tts": {"busy": 2}}', True),
+        ('{"tts": {"busy": false}}', False),
+        ('{"tts": {"busy": 0}}', False),
+        ('{"tts": {"busy": null}}', False),
+        ('{"tts": {}}', None),
+        ("no json", None),
+        ("[" * 100_000, None),
+    ],
+)
+async def test_a_reply_may_say_that_it_is_busy(
+    serve: Serving, body: str, busy: bool | None
+) -> None:
+    async with serve(playing(reply(body.encode()))) as port:
+        result = await ask(port, busy="tts.busy")
+        assert (await ask(port)).busy is None, "nobody asked"
+    assert (result.ok, result.busy) == (True, busy)

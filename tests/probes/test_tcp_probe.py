@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from supervisor.core.events import Fault
 from supervisor.core.spec import TcpCheck
 from supervisor.probes.tcp import tcp_probe
 from tests.probes.conftest import DEADLINE, Serving
@@ -27,6 +28,7 @@ async def test_accepted(serve: Serving) -> None:
 async def test_refused(unused_port: int) -> None:
     result = await tcp_probe(TcpCheck("127.0.0.1", unused_port), DEADLINE)
     assert (result.ok, result.detail) == (False, "connection refused")
+    assert result.fault is Fault.UNREACHABLE
 
 
 async def test_full_backlog_runs_out_of_time() -> None:
@@ -48,6 +50,7 @@ async def test_full_backlog_runs_out_of_time() -> None:
                 each.close()
     assert result.ok is False
     assert result.detail == "no connection within 0.1 s"
+    assert result.fault is Fault.SILENT
 
 
 async def test_connection_to_itself_is_a_refusal(

@@ -3,10 +3,21 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import pytest
 
 from supervisor.core.effects import Note, Topic
-from supervisor.core.events import ExitCode, Exited, ExitSignal, Matched, Probed, ProbeResult, RunId
+from supervisor.core.events import (
+    ExitCode,
+    Exited,
+    ExitSignal,
+    Fault,
+    Matched,
+    Probed,
+    ProbeResult,
+    RunId,
+)
 from supervisor.core.remedy import amended
 from supervisor.core.spec import (
     Backoff,
@@ -45,6 +56,8 @@ class PretendHost:
     gone: list[str] = field(default_factory=list)
     signals: list[tuple[str, int]] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
+    looked_into: asyncio.Event = field(default_factory=asyncio.Event)
+    dump_ends: bool = False
     notes: list[tuple[str, Topic]] = field(default_factory=list)
     steps: list[RemedyStep] = field(default_factory=list)
     step_hangs: bool = False
@@ -84,7 +97,13 @@ class PretendHost:
     async def _later(self, left: tuple[str, ...]) -> tuple[str, ...]:
         return left
 
-    async def probe(self, spec: ServiceSpec, run: RunId, kind: ProbeKind) -> ProbeResult:
+    async def dump(self, name: str, run: RunId) -> bool:
+        self.looked_into.set()
+        return self.dump_ends
+
+    async def probe(
+        self, spec: ServiceSpec, run: RunId, kind: ProbeKind, *, even_if_busy: bool
+    ) -> ProbeResult:
         self.probes += 1
         if self.silent:
             self.unanswered.append(asyncio.get_running_loop().create_future())
@@ -209,6 +228,35 @@ async def test_what_could_not_be_ended_is_reported() -> None:
     runtime.close()
 
 
+@pytest.mark.parametrize("dump_ends", [False, True])
+async def test_what_hangs_is_looked_into_and_then_signalled(dump_ends: bool) -> None:
+    host = PretendHost(dump_ends=dump_ends)
+    host.answers["a"] = ProbeResult(False, "no reply", fault=Fault.SILENT)
+    liveness = replace(READINESS, failures=1)
+    runtime = runtime_of(host, service("a", liveness=liveness))
+    runtime.start(["a"], "test")
+    await asyncio.wait_for(host.looked_into.wait(), 10)
+    assert runtime.fleet.units["a"].state() == "stopping"
+    assert host.signals == ([] if dump_ends else [("a", 15)])
+    runtime.close()
+
+
+async def test_what_cannot_be_looked_into_is_ended_all_the_same() -> None:
+    class Blind(PretendHost):
+        async def dump(self, name: str, run: RunId) -> bool:
+            self.looked_into.set()
+            raise RuntimeError("nothing to see")
+
+    host = Blind()
+    host.answers["a"] = ProbeResult(False, "no reply", fault=Fault.SILENT)
+    runtime = runtime_of(host, service("a", liveness=replace(READINESS, failures=1)))
+    runtime.start(["a"], "test")
+    await asyncio.wait_for(host.looked_into.wait(), 10)
+    assert host.signals == [("a", 15)]
+    assert ("a", Topic.DUMPED) in host.notes
+    runtime.close()
+
+
 async def test_a_storm_of_events_lets_the_loop_breathe() -> None:
     # No real clock: each look at it takes a millisecond, so that a round is four turns.
     ticks = itertools.count()
@@ -271,7 +319,9 @@ async def test_a_rolling_restart_ends_the_old_run_when_the_new_one_is_ready() ->
             await runtime.changed()
     assert host.signals == [("a", 15)]
     runtime.post("a", Exited(RunId(1), ExitSignal(15)))
-    assert runtime.steady()
+    async with asyncio.timeout(10):
+        while not runtime.steady():
+            await runtime.changed()
     assert runtime.fleet.units["a"].state() == "healthy"
     runtime.close()
 
@@ -418,9 +468,8 @@ async def test_a_timer_that_comes_far_too_late_shows_that_we_stood_still() -> No
     assert host.words[0].startswith("the supervisor stood still for about 60 s")
     assert host.words[1:] == [], "one stand-still is told once"
     # It is counted from then on, not forgiven for ever.
-    async with asyncio.timeout(10):
-        while not host.signals:
-            await runtime.changed()
+    await asyncio.wait_for(host.looked_into.wait(), 10)
+    assert host.signals == [("a", 15)]
     runtime.close()
 
 

@@ -326,7 +326,7 @@ def test_pages_of_this_machine_pass_the_preflight(url: str, origin: str) -> None
     assert answer.headers["Access-Control-Allow-Origin"] == origin
     assert "Origin" in answer.headers["Vary"]
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
-    for header in ("Content-Type", "Accept", "Authorization", "Prefer"):
+    for header in ("Content-Type", "Accept", "Authorization", "Cache-Control", "Prefer"):
         assert header in answer.headers["Access-Control-Allow-Headers"]
     assert int(answer.headers["Access-Control-Max-Age"]) > 0
     assert answer.headers["Access-Control-Allow-Private-Network"] == "true"

@@ -19,6 +19,11 @@ API_VERSION: Final = "1.0.0"
 """Version of the contract, not of the program."""
 
 
+_SPEECH_PARAMETERS: Final = [
+    {"$ref": f"#/components/parameters/{name}"} for name in ("Prefer", "CacheControl")
+]
+
+
 def document() -> Json:
     """The document, made anew."""
     return {
@@ -79,6 +84,14 @@ def document() -> Json:
                     "schema": {"type": "string"},
                     "example": "wait=30",
                 },
+                "CacheControl": {
+                    "name": "Cache-Control",
+                    "in": "header",
+                    "description": "RFC 9111: `no-cache` or `no-store` has the text spoken anew, "
+                    "and nothing of it is kept. For a probe: kept phrases prove nothing.",
+                    "schema": {"type": "string"},
+                    "example": "no-store",
+                },
             },
         },
     }
@@ -91,7 +104,7 @@ def _tts(name: str) -> Json:
         "summary": "Speak a text" if name == "tts" else "The same as /tts",
         "description": "Answers with audio when `return_audio` is true, or when it is not said and "
         "Accept prefers audio/wav to application/json; otherwise with JSON about it.",
-        "parameters": [{"$ref": "#/components/parameters/Prefer"}],
+        "parameters": _SPEECH_PARAMETERS,
         "requestBody": _body("TtsRequest"),
         "responses": {
             "200": {
@@ -161,7 +174,7 @@ def _speech() -> Json:
         "operationId": "createSpeech",
         "tags": ["openai"],
         "summary": "Speak a text, sentence by sentence",
-        "parameters": [{"$ref": "#/components/parameters/Prefer"}],
+        "parameters": _SPEECH_PARAMETERS,
         "requestBody": _body("SpeechRequest"),
         "responses": {
             "200": {

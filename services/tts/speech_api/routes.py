@@ -13,7 +13,7 @@ from services.tts.engine import DEFAULT_VOICE, VOICES
 from services.tts.speech_api import encoding, events
 from services.tts.speech_api.failure import FailureError, failure_of
 from services.tts.speech_api.request import MODEL, VOICE_ALIASES, is_model, no_such_model, read
-from services.tts.speech_request import wait_of
+from services.tts.speech_request import is_fresh, wait_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,7 @@ def blueprint(delivery: Delivery, metrics: Metrics) -> Blueprint:
                     voice=asked.voice,
                     speed=asked.speed,
                     wait=wait_of(request.headers.get("Prefer")),
+                    fresh=is_fresh(request.headers.get("Cache-Control")),
                     is_gone=request.environ.get("waitress.client_disconnected", lambda: False),
                 )
             )

@@ -9,7 +9,7 @@ from supervisor import __version__
 from supervisor.cli.connection import System, fleet_status, no_daemon, short_path
 from supervisor.cli.exits import CommandError
 from supervisor.cli.findings import OURS, Finding, Level
-from supervisor.cli.services import is_good, notice_of
+from supervisor.cli.services import AILING, is_good, notice_of
 from supervisor.cli.wording import count, size
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import DaemonStatus, FleetStatus, ServiceStatus
@@ -110,7 +110,7 @@ def _state(name: str, service: ServiceStatus) -> Finding:
             return Finding(name, "state", "note", f"{said}, but not as asked: {notice}")
         return Finding(name, "state", "ok", said)
     # What somebody has stopped, or what is on its way, is not wrong.
-    level: Level = "wrong" if said in ("failed", "backoff", "unready") else "note"
+    level: Level = "wrong" if said in ("failed", "backoff", *AILING) else "note"
     return Finding(name, "state", level, f"{said}: {service['reason']}", f"atlasctl why {name}")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -85,7 +86,11 @@ def _expanded(text: str, home: str) -> str:
 
 def _argv(line: str) -> list[str]:
     command = line.lstrip(_PREFIXES)
-    words = [word.replace("$$", "$") for word in split(command)]
+    try:
+        program, *arguments = shlex.split(command)
+    except ValueError:
+        program, *arguments = [*command.split(), ""]
+    words = [program, *(argument.replace("$$", "$") for argument in arguments)]
     if "@" in line.removesuffix(command):
         del words[1:2]  # what the program is to see as its own name
     return words

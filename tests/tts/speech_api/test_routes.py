@@ -53,9 +53,11 @@ def post(serve: Callable[..., Harness]) -> Callable[..., Any]:
 
 def test_what_is_asked_reaches_the_delivery(post: Callable[..., Any]) -> None:
     delivery = RefusingDelivery(RequestError("no"))
-    post(delivery, {"Prefer": "wait=7"}, input="Слово", voice="echo", speed=2)
+    headers = {"Prefer": "wait=7", "Cache-Control": "no-cache"}
+    post(delivery, headers, input="Слово", voice="echo", speed=2)
     del delivery.asked["is_gone"]
-    assert delivery.asked == {"text": "Слово", "voice": "mykyta", "speed": 2.0, "wait": 7.0}
+    asked = {"text": "Слово", "voice": "mykyta", "speed": 2.0, "wait": 7.0, "fresh": True}
+    assert delivery.asked == asked
 
 
 @pytest.mark.parametrize(

@@ -125,11 +125,10 @@ export class TtsManager extends EventTarget {
   /**
    * How a text will be read, with `+` before stressed vowels; nothing is spoken.
    * @param {string} text
-   * @param {AbortSignal} [signal]
    * @returns {Promise<{accented_text: string, sentences: string[]}>}
    */
-  read(text, signal) {
-    return this.#json("/text", { method: "POST", body: JSON.stringify({ text }), signal });
+  read(text) {
+    return this.#json("/text", { method: "POST", body: JSON.stringify({ text }) });
   }
 
   /** Begins to look at the server's state; `health` events tell it. */
@@ -216,11 +215,8 @@ export class TtsManager extends EventTarget {
    * @param {RequestInit} [request]
    */
   async #json(path, request = {}) {
-    const signals = [AbortSignal.timeout(QUICK_TIMEOUT), request.signal].filter(
-      (one) => one != null,
-    );
     const headers = { "Content-Type": "application/json", Accept: "application/json" };
-    const signal = AbortSignal.any(signals);
+    const signal = AbortSignal.timeout(QUICK_TIMEOUT);
     const response = await this.#fetch(this.#server + path, { headers, ...request, signal });
     const type = response.headers.get("Content-Type") ?? "";
     if (!response.ok || !type.startsWith("application/json")) throw await failureOf(response);

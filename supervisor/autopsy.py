@@ -1,0 +1,277 @@
+"""What a run that hangs is doing, saved before it is ended: afterwards nobody can find out.
+
+Of Python processes the stacks (`py-spy dump`); where that is not to be had, Python prints them
+itself into the log if it was started with PYTHONFAULTHANDLER; of any other process what the system
+tells: `sample` on macOS, the state of each thread and where in the kernel it waits on Linux.
+Bounded in time, in processes and in size; it never keeps a run from being ended.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from supervisor.core.events import Exit, ExitCode
+from supervisor.core.step import DUMP_TIME
+from supervisor.launcher import Launcher
+from supervisor.posix import threads
+from supervisor.posix.command import Command
+from supervisor.posix.environment import environment_of
+from supervisor.posix.executable import ExecutableError, find_executable
+from supervisor.posix.identity import ProcessIdentity
+from supervisor.posix.state import UnsafePathError, check_own_file
+from supervisor.posix.tree import descendants, signal_members
+from supervisor.probes.exec import LaunchError
+
+KEPT: Final = 3
+"""Files for each service, the newest."""
+LONGEST: Final = 64 * 1024
+"""Bytes of a file."""
+PROCESSES: Final = 4
+"""Processes of one run that are looked into, its first one first."""
+_SAMPLE_SECONDS: Final = 1
+_HINT: Final = "to see the functions of Python as well: pip install py-spy"
+
+# `    handle (server.py:31)`, below `Thread 4711 (idle): "MainThread"`. A thread has a name only if
+# the program has imported `threading`.
+_THREAD = re.compile(r"^Thread (\S+) ")
+_FRAME = re.compile(r"^\s+(\S.*?) \((.*):(\d+)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out: words for one line, and whether the run is being ended by it already."""
+
+    words: str
+    ends: bool = False
+
+
+async def examine(
+    name: str,
+    run: int,
+    leader: ProcessIdentity,
+    environment: Mapping[str, str] | None,
+    logs_dir: str,
+    launcher: Launcher,
+) -> Finding:
+    """Save what a run does in `logs_dir`/NAME.dump-RUN.txt, within DUMP_TIME. Never raises.
+
+    `environment` is what it was started with; None: the system is asked.
+    """
+    report = _Report()
+    try:
+        async with asyncio.timeout(DUMP_TIME):
+            ends = await _look(leader, environment, launcher, report)
+    except TimeoutError:
+        ends = False
+        report.add(f"\nnot all could be found out within {DUMP_TIME:g} s\n")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run has to be ended now
+        ends = False
+        report.add(f"\nit could not be found out: {type(error).__name__}: {error}\n")
+    if ends:
+        text = "Python prints its stacks into the log: SIGABRT, by PYTHONFAULTHANDLER"
+        return Finding(text, ends=True)
+    path = f"{logs_dir}/{name}.dump-{run}.txt"
+    try:
+        _write(path, f"run {run} of {name}, when it was found to hang\n{report.text}".encode())
+        _forget_old(logs_dir, name)
+    except (OSError, UnsafePathError) as error:
+        return Finding(f"what it was doing could not be saved: {error}")
+    return Finding(report.words(f"{os.path.basename(logs_dir)}/{os.path.basename(path)}"))
+
+
+class _Report:
+    """What has been found so far; it is written as it is when time is up."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.places: list[str] = []
+        """Where it hung, the shortest that can be said, for each process."""
+        self.details: list[str] = []
+
+    def add(self, text: str) -> None:
+        self.text = (self.text + text)[:LONGEST]
+
+    def words(self, file: str) -> str:
+        """Return the whole in one line that may be cut: what matters most first."""
+        head = f"hung in {', in '.join(self.places)}; more" if self.places else "what it did is"
+        details = f": {'; '.join(self.details)}" if self.details else ""
+        return f"{head} in {file}{details}"
+
+
+async def _look(
+    leader: ProcessIdentity,
+    environment: Mapping[str, str] | None,
+    launcher: Launcher,
+    report: _Report,
+) -> bool:
+    """Look into the processes of a run; tell whether it has been asked to end by that."""
+    pids = [leader.pid, *(row.pid for row in descendants(leader.pid))]
+    pythons = [pid for pid in pids if threads.is_python(pid)]
+    tool = _py_spy() if pythons else None
+    seen: list[int] = []
+    if tool is not None:
+        asked = pythons[:PROCESSES]
+        seen = [pid for pid in asked if await _py_spy_dump(tool, pid, launcher, report)]
+    if not seen and leader.pid in pythons and _prints_its_stacks(leader.pid, environment):
+        row = threads.row_of(leader.pid)
+        if row is not None and row.started == leader.started:
+            return signal_members((row,), signal.SIGABRT) == 1
+    for pid in [pid for pid in pids if pid not in seen][: PROCESSES - len(seen)]:
+        if sys.platform == "darwin":
+            await _sample(pid, launcher, report)
+        else:
+            _describe_threads(pid, report)
+    if len(pids) > PROCESSES:
+        report.add(f"\n{len(pids) - PROCESSES} processes more were not looked into\n")
+    if pythons and tool is None:
+        report.add(f"\n{_HINT}\n")
+        report.details.append(_HINT)
+    return False
+
+
+def _py_spy() -> str | None:
+    """Return the path of py-spy: beside our own Python, or on the PATH."""
+    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', '')}"
+    try:
+        return find_executable("py-spy", path=path, cwd="/")
+    except ExecutableError:
+        return None
+
+
+async def _py_spy_dump(tool: str, pid: int, launcher: Launcher, report: _Report) -> bool:
+    argv = (tool, "dump", "--pid", str(pid))
+    ending, output = await _output_of(argv, launcher)
+    if ending != ExitCode(0):
+        # It stops a process while it looks, and fails with one that is stopped already.
+        ending, unstopped = await _output_of((*argv, "--nonblocking"), launcher)
+        output = unstopped if ending == ExitCode(0) else output
+    if ending != ExitCode(0):
+        first = output.strip().partition("\n")[0]
+        report.add(f"\nprocess {pid}: py-spy cannot look into it: {first}\n")
+        return False
+    report.add(f"\n{output}")
+    frames = main_frames(output, pid)
+    if frames:
+        report.places.append(frames[0])
+        report.details.append(" ← ".join((f"pid {pid}", *frames[1:])))
+    return True
+
+
+def main_frames(dump: str, pid: int, most: int = 3) -> list[str]:
+    """Return the innermost frames of the main thread of a dump of py-spy: `stuck (hang.py:12)`."""
+    frames: list[str] = []
+    inside = False
+    for line in dump.splitlines():
+        if not line.startswith(" "):
+            if frames:
+                break
+            thread = _THREAD.match(line)
+            inside = thread is not None and (thread[1] == str(pid) or '"MainThread"' in line)
+        elif inside and len(frames) < most and (found := _FRAME.match(line)):
+            frames.append(f"{found[1]} ({os.path.basename(found[2])}:{found[3]})")
+    return frames
+
+
+def _prints_its_stacks(pid: int, environment: Mapping[str, str] | None) -> bool:
+    known = environment if environment is not None else environment_of(pid)
+    return bool((known or {}).get("PYTHONFAULTHANDLER"))
+
+
+async def _sample(pid: int, launcher: Launcher, report: _Report) -> None:
+    argv = ("/usr/bin/sample", str(pid), str(_SAMPLE_SECONDS), "-mayDie", "-file", "/dev/stdout")
+    _, output = await _output_of(argv, launcher)
+    report.add(f"\n{output}")
+    report.details.append(f"pid {pid}")
+
+
+def _describe_threads(pid: int, report: _Report) -> None:
+    found = threads.of(pid)
+    if not found:
+        return
+    report.add(f"\nprocess {pid} {threads.command_of(pid)}\n")
+    for thread in found:
+        report.add(f"  thread {thread}\n")
+    main = found[0]
+    if main.waits_in:
+        report.places.append(f"the kernel's {main.waits_in}")
+    report.details.append(f"pid {pid} {main.name} (state {main.state})")
+
+
+async def _output_of(argv: tuple[str, ...], launcher: Launcher) -> tuple[Exit | None, str]:
+    """Run a command to its end and return how it ended and what it printed, LONGEST bytes at most.
+
+    Cancelled, it kills the command.
+    """
+    with _Pipe() as pipe:
+        command = Command(argv, dict(os.environ), "/", pipe.write_end)
+        try:
+            pid = launcher.start_as(command)
+        except LaunchError as error:
+            return None, str(error)
+        end = launcher.exited(pid)
+        try:
+            ending = await asyncio.shield(end)
+        except asyncio.CancelledError:
+            launcher.kill_group(pid)
+            raise
+        return ending, pipe.text()
+
+
+class _Pipe:
+    """A pipe of which the beginning is kept and the rest is read and dropped."""
+
+    def __init__(self) -> None:
+        self._read_end, self.write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        self._kept = b""
+        asyncio.get_running_loop().add_reader(self._read_end, self._read)
+
+    def __enter__(self) -> "_Pipe":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._read_end)
+        os.close(self._read_end)
+        os.close(self.write_end)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._read_end, LONGEST)
+        except BlockingIOError:
+            return False
+        self._kept = (self._kept + data)[:LONGEST]
+        return bool(data)
+
+    def text(self) -> str:
+        """Return what was printed before the end of the command."""
+        while len(self._kept) < LONGEST and self._read():
+            pass
+        return self._kept.decode("utf-8", "replace")
+
+
+def _write(path: str, data: bytes) -> None:
+    """Write a file for this user alone, in place of an older one of ours."""
+    with contextlib.suppress(FileNotFoundError):
+        check_own_file(os.lstat(path), path)
+        os.unlink(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o600)
+    with open(fd, "wb") as file:
+        file.write(data[:LONGEST])
+
+
+def _forget_old(logs_dir: str, name: str) -> None:
+    pattern = re.compile(re.escape(name) + r"\.dump-[0-9]+\.txt")
+    paths = [
+        os.path.join(logs_dir, entry) for entry in os.listdir(logs_dir) if pattern.fullmatch(entry)
+    ]
+    paths.sort(key=lambda path: os.lstat(path).st_mtime_ns)
+    for path in paths[:-KEPT]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
