@@ -21,7 +21,7 @@ import stat
 import time
 from pathlib import Path
 
-from supervisor import __version__, upgrade
+from supervisor import __version__, notification, upgrade
 from supervisor.api import Api, Busy, Life
 from supervisor.clocks import Clocks
 from supervisor.config import codec
@@ -32,11 +32,12 @@ from supervisor.control.server import BindError, ControlServer
 from supervisor.core.effects import Topic
 from supervisor.core.events import Event, Exceeded, Exited
 from supervisor.core.spec import FleetSpec
-from supervisor.core.unit import Running, Stopped
+from supervisor.core.unit import Goal, Running, Stopped
 from supervisor.journal import Journal
 from supervisor.ledger import Ledger
 from supervisor.logs.capacity import raise_file_limit
 from supervisor.machine import Machine
+from supervisor.notification import Notifier
 from supervisor.notify.keeper import CourierKeeper
 from supervisor.output import Output
 from supervisor.posix.lock import DaemonLock, LockHeldError
@@ -54,14 +55,18 @@ MEMORY_PERIOD = 5.0
 """Seconds between two looks at the memory of services that have a limit."""
 
 
-def run(config: Path, *, take_down: bool = False, compiled: str = "") -> int:
+def run(
+    config: Path, *, take_down: bool = False, compiled: str = "", by_login_item: bool = False
+) -> int:
     """Supervise what `config` describes until told to stop; return the exit code.
 
     With `take_down` nothing is started, and all that an earlier daemon left is ended. `compiled`
-    is where `up` has left what it has just made of the file. Raises `ConfigError` if that is not
-    valid.
+    is where `up` has left what it has just made of the file. With `by_login_item` it is no failure
+    that another daemon runs: one that fails is started again, and would be for ever. Raises
+    `ConfigError` if the file is not valid.
     """
     origin = Origin.here()
+    notifier = notification.taken_from(os.environ, os.getpid())
     handover = upgrade.inherited(os.environ)
     spec = _take_compiled(compiled, str(config)) or _load(str(config), bare=take_down)
     try:
@@ -73,14 +78,15 @@ def run(config: Path, *, take_down: bool = False, compiled: str = "") -> int:
         lock = DaemonLock.acquire(f"{spec.state_dir}/lock", inherited)
     except (LockHeldError, UnsafePathError) as error:
         print(f"atlasctl: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        joined = by_login_item and isinstance(error, LockHeldError)
+        return EXIT_OK if joined else EXIT_FAILED
     try:
         keep_file_limit()
         raise_file_limit()
         seal_descriptors()
         become_subreaper()
         os.chdir(spec.root)
-        daemon = Daemon(spec, origin, lock, handover)
+        daemon = Daemon(spec, origin, lock, handover, notifier)
         asyncio.run(daemon.serve(take_down=take_down))
     except (BindError, OSError) as error:
         print(f"atlasctl: {error}", file=sys.stderr)
@@ -92,9 +98,15 @@ class Daemon:
     """One supervised system."""
 
     def __init__(
-        self, spec: FleetSpec, origin: Origin, lock: DaemonLock, handover: Handover | None
+        self,
+        spec: FleetSpec,
+        origin: Origin,
+        lock: DaemonLock,
+        handover: Handover | None,
+        notifier: Notifier,
     ) -> None:
         self._spec = spec
+        self._notifier = notifier
         self._origin = origin
         self._lock = lock
         self._handover = handover
@@ -185,6 +197,9 @@ class Daemon:
             await self._begin()
             await self._server.start()
             self._adopt_spec(self._spec)
+            self._notifier.ready(self._in_short())
+            if self._notifier.every is not None:
+                _ = self._begin_task(self._show_life(self._notifier.every))
             while not await self._is_over():
                 pass
         finally:
@@ -241,6 +256,7 @@ class Daemon:
         return False
 
     async def _end(self) -> None:
+        self._notifier.stopping()
         self._runtime.stop(list(self._runtime.fleet.units), "the daemon stops")
         while not self._runtime.quiet():
             await self._runtime.changed()
@@ -286,6 +302,7 @@ class Daemon:
         await self._courier.close(at_once=True)
         control = await self._server.pause()
         handover = Handover(self._lock.fileno(), control, self._life.upgrades + 1, __version__)
+        self._notifier.reloading()
         try:
             upgrade.execute(self._origin, handover)
         except OSError as error:
@@ -294,6 +311,7 @@ class Daemon:
         if self._life.stopping:
             self._life.ending.set()
         await self._server.start()
+        self._notifier.ready(self._in_short())
         self._courier.go_by(self._spec)
 
     # What goes on beside ---------------------------------------------------------------------
@@ -321,6 +339,19 @@ class Daemon:
                 if limit is not None and used.rss > limit:
                     text = f"uses {_mebibytes(used.rss)} of memory, and may use {_mebibytes(limit)}"
                     self._post(name, Exceeded(unit.phase.run, text))
+
+    async def _show_life(self, every: float) -> None:
+        """Tell the service manager again and again that this loop turns.
+
+        Both clocks stand still while the machine sleeps, so waking up is no silence.
+        """
+        while True:
+            await asyncio.sleep(every)
+            self._notifier.alive(self._in_short())
+
+    def _in_short(self) -> str:
+        wanted = [u for u in self._runtime.fleet.units.values() if u.goal is Goal.UP]
+        return f"{sum(unit.ready() for unit in wanted)} of {len(wanted)} services ready"
 
     async def _echo(self) -> None:
         """Print the journal for whoever watches `atlasctl run`."""

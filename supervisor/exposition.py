@@ -182,7 +182,7 @@ def _counters(services: list[ServiceMetrics]) -> Iterator[Metric]:
         starts.add_metric([name], service["starts"])
         for kind in ("success", "error", "signal", "unknown"):
             exits.add_metric([name, kind], service["exits"].get(kind, 0))
-        for cause in ("exit", "probe", "limit", "spawn"):
+        for cause in ("exit", "probe", "limit", "spawn", "remedy"):
             restarts.add_metric([name, cause], service["restarts"].get(cause, 0))
         for topic, count in service["transitions"].items():
             transitions.add_metric([name, topic], count)

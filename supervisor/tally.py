@@ -64,6 +64,8 @@ class ServiceTally:
     probes: dict[ProbeKind, ProbeTally] = field(default_factory=dict)
     ending: str = "exit"
     """Why the present run would be followed by another, as far as is known."""
+    stopping: bool = False
+    """It was asked to end, and did not end by itself."""
     cpu_seconds: float = 0.0
     cpu_seen: float = 0.0
 
@@ -101,15 +103,21 @@ class Tally:
         tally.transitions[topic] += 1
         match topic:
             case Topic.STARTED | Topic.ADOPTED:
-                tally.ending = "exit"
+                tally.ending, tally.stopping = "exit", False
             case Topic.SPAWN_FAILED:
                 tally.ending = "spawn"
-            case Topic.STOPPING if tally.ending != "limit":
+            case Topic.REMEDY:
+                tally.ending = "remedy"
+            case Topic.STOPPING:
                 # Of a run that is restarted without being asked; an operator's stop leads to none.
-                tally.ending = "probe"
+                tally.ending = "probe" if tally.ending == "exit" else tally.ending
+                tally.stopping = True
+            case Topic.EXITED if tally.ending == "remedy" and not tally.stopping:
+                # What was done beside the run did not end it.
+                tally.ending = "exit"
             case Topic.RESTARTING:
                 tally.restarts[tally.ending] += 1
-                tally.ending = "exit"
+                tally.ending, tally.stopping = "exit", False
             case _:
                 pass
 

@@ -24,7 +24,7 @@ MAX_CHARACTERS: Final = 10_000
 """Characters of one text: a second of work."""
 
 _AT_ONCE: Final = 2
-_WAIT_SECONDS: Final = 5.0
+_WAIT_SECONDS: Final = 1.0  # each who waits holds one of the server's threads
 
 
 def blueprint(normalise: Callable[[str], Spoken]) -> Blueprint:

@@ -26,7 +26,7 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Invocation:
     found = vars(_parser(argv).parse_args(argv))
     if found.get("run") is None:
         raise CommandError(ExitStatus.USAGE, "no command given", "see them all: atlasctl --help")
-    for names in ("services", "models", "accept_changed", "targets"):
+    for names in ("services", "models", "accept_changed", "targets", "images"):
         found[names] = tuple(dict.fromkeys(found.get(names, ())))
     found["paint"] = paint_for(sys.stdout, found["color"], environ)
     return Invocation(**found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from supervisor.cli import options
 from supervisor.cli.invocation import (
     DOWN_TIMEOUT,
+    EXPORT_FORMATS,
     MODEL_ACTIONS,
     SHELLS,
     UP_TIMEOUT,
@@ -27,7 +28,7 @@ class Command:
     @property
     def takes_services(self) -> bool:
         """Tell whether its arguments are names of services."""
-        return options.services in self.options or options.service in self.options
+        return bool({options.services, options.service, options.exported} & {*self.options})
 
     @property
     def takes_file(self) -> bool:
@@ -44,6 +45,8 @@ class Command:
         """Return the words of which its argument is one; empty if it is something else."""
         if options.shell in self.options:
             return SHELLS
+        if options.exported in self.options:
+            return EXPORT_FORMATS
         return MODEL_ACTIONS if self.takes_models else ()
 
 
@@ -250,7 +253,32 @@ COMMANDS = (
         "Run the supervisor in the foreground until SIGTERM or Ctrl-C, for launchd, systemd or a "
         "terminal of its own. `up` does this in the background. With --take-down nothing is "
         "started: what a killed supervisor has left is taken over and ended.",
-        (options.take_down, options.compiled),
+        (options.take_down, options.compiled, options.login),
+    ),
+    Command(
+        "install",
+        "install:install",
+        "start everything at login, from now on",
+        "Write a login item, a launch agent of macOS or a user unit of systemd, that runs the "
+        "supervisor, and start it. A supervisor that runs already is replaced by the login item's; "
+        "services go on meanwhile, same pid. From then on `up` and `down` start and stop that "
+        "one. Asked again, it brings the login item up to date.",
+        (options.dry_run, options.no_start, options.linger),
+    ),
+    Command(
+        "uninstall",
+        "install:uninstall",
+        "start nothing at login any more",
+        "Remove the login item that `install` has made. Whatever runs goes on.",
+        (options.dry_run,),
+    ),
+    Command(
+        "export",
+        "export:export",
+        "write what runs here for Kubernetes, systemd or launchd",
+        "Write the enabled services, or those named, as files for what runs services elsewhere. "
+        "What the other has no word for is told on standard error and in the files.",
+        (options.exported,),
     ),
     Command(
         "completion",

@@ -20,7 +20,7 @@ _atlasctl() {
         word=${COMP_WORDS[at]}
         case $word in
             -c|--config) config=(-c "${COMP_WORDS[at+1]}"); (( at++ )) ;;
-            --color|--timeout|-n|--lines|--since|--keep) (( at++ )) ;;
+            --color|--timeout|-n|--lines|--since|--keep|@VALUED@) (( at++ )) ;;
             -*) ;;
             *) [[ -n $command ]] || command=$word ;;
         esac
@@ -33,7 +33,7 @@ _atlasctl() {
             COMPREPLY=($(compgen -f -- "$current"))
             return ;;
         --color) COMPREPLY=($(compgen -W "auto always never" -- "$current")); return ;;
-        --timeout|-n|--lines|--since|--keep) return ;;
+        --timeout|-n|--lines|--since|--keep|@VALUED@) return ;;
     esac
     local words=
     case $command in
@@ -59,7 +59,7 @@ _atlasctl() {
         word=$words[at]
         case $word in
             -c|--config) config=(-c "$words[at+1]"); (( at++ )) ;;
-            --color|--timeout|-n|--lines|--since|--keep) (( at++ )) ;;
+            --color|--timeout|-n|--lines|--since|--keep|@VALUED@) (( at++ )) ;;
             -*) ;;
             *) [[ -n $command ]] || command=$word ;;
         esac
@@ -67,7 +67,7 @@ _atlasctl() {
     case $words[CURRENT-1] in
         -c|--config) _files; return ;;
         --color) compadd auto always never; return ;;
-        --timeout|-n|--lines|--since|--keep) return ;;
+        --timeout|-n|--lines|--since|--keep|@VALUED@) return ;;
     esac
     case $command in
         '') if [[ $PREFIX == -* ]]; then compadd -- @GLOBAL@
@@ -77,6 +77,9 @@ _atlasctl() {
 }
 if [[ $funcstack[1] == _atlasctl ]]; then _atlasctl "$@"; else compdef _atlasctl atlasctl; fi
 """
+
+_VALUED = "-o|--output|--image|--namespace|--replicas|--cpu|--models"
+"""Further options that take a value, of which nothing is known here."""
 
 _FISH = """\
 # fish completion for atlasctl; use: atlasctl completion fish | source
@@ -108,7 +111,8 @@ def script(shell: Shell) -> str:
 def _filled(template: str, shown: list[Command], case: Callable[[Command], str]) -> str:
     global_options = " ".join(("--help", "--config", "--color"))
     return (
-        template.replace("@COMMANDS@", " ".join(c.name for c in shown))
+        template.replace("@VALUED@", _VALUED)
+        .replace("@COMMANDS@", " ".join(c.name for c in shown))
         .replace("@GLOBAL@", global_options)
         .replace("@CASES@", "\n".join(map(case, shown)))
     )
@@ -155,9 +159,9 @@ def _fish_lines(command: Command) -> str:
 
 def _values(command: Command, names: str) -> str:
     """Return what may stand where this command's arguments do; `names` asks atlasctl for names."""
-    if command.takes_services:
-        return names.replace("@NAMES@", "_services")
     words = " ".join(command.choices)
+    if command.takes_services:
+        return f"{words} {names.replace('@NAMES@', '_services')}".strip()
     return f"{words} {names.replace('@NAMES@', '_models')}" if command.takes_models else words
 
 

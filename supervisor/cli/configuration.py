@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -62,4 +63,20 @@ def run(call: Invocation) -> int:
     from supervisor.daemon import run as supervise
 
     config = Path(call.system().config)
-    return supervise(config, take_down=call.take_down, compiled=call.compiled)
+    if not call.login:
+        return supervise(config, take_down=call.take_down, compiled=call.compiled)
+    _bound_log(sys.stdout.fileno())
+    try:
+        return supervise(config, by_login_item=True)
+    except ConfigError as error:
+        # Anything but 0, and launchd would try again every 10 s until somebody mends the file.
+        print(error, file=sys.stderr)
+        return ExitStatus.AS_ASKED
+
+
+def _bound_log(fd: int) -> None:
+    """Empty what a login item prints into where it has grown; launchd and systemd append."""
+    from supervisor.install.item import LOG_MAX
+
+    if stat.S_ISREG(os.fstat(fd).st_mode) and os.fstat(fd).st_size > LOG_MAX:
+        os.ftruncate(fd, 0)

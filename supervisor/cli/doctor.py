@@ -223,7 +223,7 @@ def _beside(fleet: FleetSpec, system: System, known: _Ports) -> Iterator[Finding
     def started_by_itself() -> Iterator[Finding]:
         ask = asking(os.environ)
         found = login.starters(sys.platform, os.environ, ask)
-        yield from login.login_item(found, system.config, sys.platform, os.getuid(), ask)
+        yield from login.login_item(found, system.config, os.getuid(), ask)
         yield from remains.old_callers(found.starts(), system.config)
 
     def pid_files() -> Iterator[Finding]:

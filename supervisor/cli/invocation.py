@@ -21,6 +21,9 @@ ARCHIVES_KEPT = 5
 ModelAction = Literal["fetch", "verify", "list"]
 MODEL_ACTIONS: tuple[ModelAction, ...] = get_args(ModelAction)
 
+ExportFormat = Literal["kubernetes", "systemd", "launchd"]
+EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+
 Shell = Literal["bash", "zsh", "fish"]
 SHELLS: tuple[Shell, ...] = get_args(Shell)
 
@@ -45,6 +48,9 @@ class Invocation:
     details: bool = False
     take_down: bool = False
     compiled: str = ""
+    login: bool = False
+    start: bool = True
+    linger: bool = False
     timeout: float = UP_TIMEOUT
     lines: int | None = None
     all_lines: bool = False
@@ -55,6 +61,15 @@ class Invocation:
     strangers: bool = False
     file: str | None = None
     shell: Shell = "bash"
+    format: ExportFormat = "kubernetes"
+    output: str = "-"
+    """A folder; `-` is standard output."""
+    images: tuple[str, ...] = ()
+    namespace: str | None = None
+    replicas: str | None = None
+    cpu: str | None = None
+    volume: str | None = None
+    with_secrets: bool = False
     action: ModelAction = "list"
     models: tuple[str, ...] = ()
     accept_changed: tuple[str, ...] = ()

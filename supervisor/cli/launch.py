@@ -13,10 +13,12 @@ from collections.abc import Callable
 
 from supervisor.cli.connection import System, fleet_status
 from supervisor.cli.exits import CommandError, ExitStatus
+from supervisor.cli.terminal import warn
 from supervisor.config import codec
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus
 from supervisor.core.spec import FleetSpec
+from supervisor.install.item import LOG_MAX, LOG_NAME
 from supervisor.posix.identity import ProcessIdentity, is_alive
 from supervisor.posix.lock import lock_holder
 from supervisor.posix.spawn import Command, SpawnError, spawn
@@ -25,9 +27,6 @@ from supervisor.posix.state import UnsafePathError, private_directory
 START_TIMEOUT = 15.0
 """Seconds until a new daemon must answer; it takes about 0.4 on an idle machine."""
 POLL = 0.03
-LOG_NAME = "daemon.log"
-LOG_MAX = 1024 * 1024
-"""Bytes of the daemon's own output that may be there before a start; the older half goes then."""
 _SHOWN_LINES = 10
 _SHOWN_BYTES = 16 * 1024
 
@@ -53,6 +52,7 @@ def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> Flee
     pid: int | None = None
     ended: str | None = None
     lost_race = False
+    by_item = _by_login_item(system)
     while True:
         fleet = _answer(system)
         if fleet is not None:
@@ -63,6 +63,8 @@ def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> Flee
         if holder is not None:
             # Another is starting, and is joined, or is ending, and is waited for.
             lost_race = ended is not None
+        elif by_item:
+            pass  # until our time is over: it is for launchd or systemd to start it again
         elif pid is None or lost_race:
             pid, said_before = _start(system, spec, log)
             ended, lost_race = None, False
@@ -82,6 +84,22 @@ def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> Flee
             )
         tell(f"starting the supervisor, {elapsed:.1f} s")
         time.sleep(POLL)
+
+
+def _by_login_item(system: System) -> bool:
+    """Start the daemon as a login does, if a login item is installed; tell whether that was done.
+
+    Where it cannot be, the daemon is started here, and that is said.
+    """
+    from supervisor.cli import login_item
+
+    name = login_item.installed(system)
+    if name is None:
+        return False
+    why = login_item.start(system)
+    if why is not None:
+        warn(f"the login item {name} cannot start it now, so this command does: {why}")
+    return why is None
 
 
 def wait_until_gone(daemon: ProcessIdentity | None, deadline: float) -> bool:

@@ -19,7 +19,7 @@ from supervisor.cli.connection import (
 )
 from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
 from supervisor.cli.invocation import Invocation
-from supervisor.cli.launch import LOG_NAME, launch, running, wait_until_gone, what_it_said
+from supervisor.cli.launch import launch, running, wait_until_gone, what_it_said
 from supervisor.cli.log_files import last_lines
 from supervisor.cli.progress import next_steps, summary_line, where_lines
 from supervisor.cli.services import (
@@ -41,6 +41,7 @@ from supervisor.config.loader import load
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus, ServiceStatus
 from supervisor.core.spec import FleetSpec
+from supervisor.install.item import LOG_NAME
 from supervisor.posix.identity import identify
 
 EXCERPT = 10
@@ -279,6 +280,7 @@ def down(call: Invocation) -> int:
         took = wording.duration(time.monotonic() - began)
         ran = wording.count(len(names) - len(stopped), "service")
         print(f"stopped {ran} and the supervisor (pid {pid}) after {took}")
+        _tell_of_login_item(system)
         return ExitStatus.AS_ASKED
     left = [] if outcome is None else [*outcome.of(Underway), *outcome.of(Lost)]
     what = wording.listing([s["name"] for s in left]) or "its own end"
@@ -296,10 +298,22 @@ def running_or_none(system: System) -> FleetStatus | None:
 
 
 def _nothing_to_stop(system: System, timeout: float) -> int:
+    # A daemon that was killed may be about to be started again, by whoever starts it at login.
+    from supervisor.cli import login_item
+
+    if login_item.installed(system) and (why := login_item.cancel(system)):
+        warn(f"the login item may start everything again: {why}")
     if takedown.is_needed(system.state_dir):
         return takedown.take_down(system, timeout)
     print("nothing runs, nothing changed")
     return ExitStatus.AS_ASKED
+
+
+def _tell_of_login_item(system: System) -> None:
+    from supervisor.cli import login_item
+
+    if name := login_item.installed(system):
+        print(f"at the next login {name} starts all again; if it is not to: atlasctl uninstall")
 
 
 def report_failure(outcome: Outcome) -> int:

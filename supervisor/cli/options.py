@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Callable
 
-from supervisor.cli.invocation import ARCHIVES_KEPT, MODEL_ACTIONS, SHELLS
+from supervisor.cli.invocation import ARCHIVES_KEPT, EXPORT_FORMATS, MODEL_ACTIONS, SHELLS
 
 Option = Callable[[argparse.ArgumentParser], object]
 """Adds itself to the parser of a command."""
@@ -91,6 +91,36 @@ def compiled(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def login(parser: argparse.ArgumentParser) -> None:
+    """Take `--login`, with which a login item runs us."""
+    parser.add_argument(
+        "--login",
+        action="store_true",
+        help="end with code 0 also where to try again would not help: another supervisor runs, or "
+        "the configuration is wrong",
+    )
+
+
+def no_start(parser: argparse.ArgumentParser) -> None:
+    """Take `--no-start`."""
+    parser.add_argument(
+        "--no-start",
+        dest="start",
+        action="store_false",
+        help="leave what runs as it is; it takes hold at the next login",
+    )
+
+
+def linger(parser: argparse.ArgumentParser) -> None:
+    """Take `--linger`."""
+    parser.add_argument(
+        "--linger",
+        action="store_true",
+        help="on Linux, start at boot, and go on when you log out: what is yours may run then "
+        "without you (loginctl enable-linger)",
+    )
+
+
 def watch(parser: argparse.ArgumentParser) -> None:
     """Take `--watch`."""
     parser.add_argument("--watch", action="store_true", help="show it again every second")
@@ -170,6 +200,49 @@ def file(parser: argparse.ArgumentParser) -> None:
 def shell(parser: argparse.ArgumentParser) -> None:
     """Take the name of a shell."""
     parser.add_argument("shell", choices=SHELLS)
+
+
+def exported(parser: argparse.ArgumentParser) -> None:
+    """Take a format, names of services, and what the formats want to know."""
+    parser.add_argument("format", choices=EXPORT_FORMATS, help="for whom")
+    services(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="-",
+        metavar="DIR",
+        help="write files into this folder; default: print them",
+    )
+    parser.add_argument(
+        "--with-secrets",
+        dest="with_secrets",
+        action="store_true",
+        help="write down secrets, where otherwise REPLACE_ME stands; such files are mode 0600",
+    )
+    cluster = parser.add_argument_group("kubernetes")
+    cluster.add_argument(
+        "--image",
+        dest="images",
+        action="append",
+        default=[],
+        metavar="[SERVICE=]NAME",
+        help="image of the services, or of one; default: atlas-SERVICE:latest",
+    )
+    cluster.add_argument("--namespace", metavar="NAME", help="default: the one of kubectl")
+    cluster.add_argument(
+        "--replicas",
+        metavar="MIN[:MAX]",
+        help="copies of each service that has sockets:; default 1:3, by how busy they are",
+    )
+    cluster.add_argument(
+        "--cpu", metavar="CORES", help="of which each copy is sure, like 2 or 500m (the default)"
+    )
+    cluster.add_argument(
+        "--models",
+        dest="volume",
+        metavar="CLAIM",
+        help="volume claim, or folder on the nodes, with what is in the folder models here",
+    )
 
 
 def models(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ import sys
 import time
 
 from supervisor.cli.connection import (
+    TIMEOUT,
     System,
     fleet_status,
     no_daemon,
@@ -13,6 +14,7 @@ from supervisor.cli.connection import (
 )
 from supervisor.cli.exits import ExitStatus, Interrupted
 from supervisor.cli.invocation import Invocation
+from supervisor.cli.login_item import installed
 from supervisor.cli.services import chosen, is_good
 from supervisor.cli.status_table import asked_services, render_status
 from supervisor.cli.terminal import Canvas, is_terminal
@@ -31,7 +33,7 @@ def status(call: Invocation) -> int:
         return _watch(call)
     system = call.system()
     with speaking_to(system):
-        fleet = fleet_status(system.client())
+        fleet = _fleet(system)
     chosen(fleet["services"], call.services)
     if call.json:
         shown: FleetStatus = {
@@ -43,6 +45,13 @@ def status(call: Invocation) -> int:
         print("\n".join(_lines(call, system, fleet)))
     good = all(is_good(service) for service in asked_services(fleet, call.services))
     return ExitStatus.AS_ASKED if good else ExitStatus.NOT_REACHED
+
+
+def _fleet(system: System, timeout: float = TIMEOUT) -> FleetStatus:
+    """Ask the daemon, and add what it does not know: whether it is started at login."""
+    fleet = fleet_status(system.client(timeout))
+    fleet["daemon"]["login_item"] = installed(system)
+    return fleet
 
 
 def _lines(call: Invocation, system: System, fleet: FleetStatus) -> list[str]:
@@ -58,7 +67,7 @@ def _watch(call: Invocation) -> int:
         while True:
             stamp = time.strftime("%H:%M:%S")
             try:
-                fleet = fleet_status(system.client(timeout=WATCH_EVERY))
+                fleet = _fleet(system, WATCH_EVERY)
             except DaemonNotRunning:
                 gone = no_daemon(system)
                 lines = [f"{gone.message}; waiting for it ({gone.hint})"]

@@ -36,7 +36,10 @@ def render_status(
     notes = [line for service in services for line in _notes(service, paint)]
     if notes:
         lines += ["", *notes]
-    return [*lines, "", paint(_daemon(daemon, config), "dim")]
+    footer = [_daemon(daemon, config)]
+    if item := daemon.get("login_item"):
+        footer.append(f"starts at login: {item}")
+    return [*lines, "", *(paint(line, "dim") for line in footer)]
 
 
 def asked_services(fleet: FleetStatus, names: Sequence[str]) -> list[ServiceStatus]:

@@ -3,7 +3,7 @@
 Times are seconds; `since` and `uptime` are ages, so that clients need not share a clock.
 """
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 
 class ProbeStatus(TypedDict):
@@ -73,6 +73,8 @@ class DaemonStatus(TypedDict):
     journal_seq: int
     upgrades: int
     """How often this process has executed itself anew."""
+    login_item: NotRequired[str | None]
+    """By what name launchd or systemd starts it at login; `atlasctl status --json` adds it."""
 
 
 class FleetStatus(TypedDict):
@@ -181,7 +183,7 @@ class ServiceMetrics(TypedDict):
     exits: dict[str, int]
     """By kind: `success` (code 0), `error` (another code), `signal`, `unknown`."""
     restarts: dict[str, int]
-    """Automatic ones by cause: `exit`, `probe`, `limit`, `spawn`."""
+    """Automatic ones by cause: `exit`, `probe`, `limit`, `spawn`, `remedy`."""
     transitions: dict[str, int]
     """By topic of the journal."""
     probes: dict[str, ProbeCounts]

@@ -3,10 +3,10 @@
 import sys
 
 if __name__ == "__main__":
-    # asyncio, which the journal's writing side needs, would bring ssl: 5 MB, and nothing here
-    # speaks TLS. Not for whoever imports this package: it is for this process to decide.
-    sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
-
+    # asyncio, which the journal's writing side needs, brings ssl if it can: 5 MB, and nothing here
+    # speaks TLS. Afterwards it may be imported again: for figures, prometheus-client wants it.
+    sys.modules["ssl"] = None  # type: ignore[assignment]
     from supervisor.dashboard.service import main
 
+    del sys.modules["ssl"]
     sys.exit(main())

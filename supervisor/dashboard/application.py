@@ -24,7 +24,7 @@ from supervisor.dashboard.watch import Watch
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-    from supervisor.control.messages import Metrics
+    from supervisor.control.messages import Accepted, Metrics
 
 STATIC: Final = Path(__file__).parent / "static"
 _TYPES: Final = {
@@ -259,8 +259,8 @@ class Application:
                 reply = self.daemon.post(f"/v1/{verb}", asked)
         finally:
             self._commanding.release()
-            self.watch.expire()
-        return _json(202, reply)
+            look = self.watch.expire()
+        return _json(202, {**cast("Accepted", reply), "look": look})
 
 
 class _daemon_speaks:  # noqa: N801 - it is used as a statement

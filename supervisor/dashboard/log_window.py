@@ -68,14 +68,18 @@ class _Reader:
     """The number of the first line after what was passed over last."""
 
     def take(self) -> None:
-        for _ in range(_ROUNDS):
-            if not (read := self.tail.read(BUDGET)):
-                return
-            self.add(read)
-        if self.tail.read(1):
+        if not self.catch_up() and self.tail.read(1):
             self.tail.seek_last(SHOWN)
             self.gap_before = self.count + 1
-            self.add(self.tail.read(BUDGET))
+            self.catch_up()
+
+    def catch_up(self) -> bool:
+        """Read what is there; False: as much as may be read at once, which may not be all."""
+        for _ in range(_ROUNDS):
+            if not (read := self.tail.read(BUDGET)):
+                return True
+            self.add(read)
+        return False
 
     def add(self, read: list[LogLine]) -> None:
         for line in read:

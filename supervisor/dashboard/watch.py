@@ -97,6 +97,8 @@ class Changes(TypedDict):
     epoch: str
     """Numbers of another epoch mean nothing: take what comes as the whole."""
     revision: int
+    look: int
+    """The number of the look at the daemon that this comes from."""
     now: float
     supervisor: Supervisor
     order: list[str] | None
@@ -131,7 +133,11 @@ class Watch:
     _looking: threading.Lock = field(default_factory=threading.Lock)
     """Held by the one who asks the daemon, which may take as long as the client waits."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _looked_at: float | None = None
+    _looked_at: float = -FRESH
+    _begun: int = 0
+    """Looks that were begun."""
+    _look_number: int = 0
+    """That of the last one that came to its end."""
     _revision: int = 0
     _order: list[str] = field(default_factory=list)
     _order_revision: int = 0
@@ -146,7 +152,8 @@ class Watch:
         """See to it that what is known is fresh, unless somebody else does so just now."""
         if self._is_fresh():
             return
-        first = self._looked_at is None
+        with self._lock:
+            first = self._look_number == 0  # there is nothing yet that could be shown
         if not self._looking.acquire(blocking=first):
             return
         try:
@@ -155,11 +162,14 @@ class Watch:
         finally:
             self._looking.release()
 
-    def expire(self) -> None:
-        """Let the next one who asks look anew: a command has changed something."""
+    def expire(self) -> int:
+        """Let the next one who asks look anew, since a command has changed something.
+
+        Returns the number of the last look that may have seen how it was before.
+        """
         with self._lock:
-            if self._looked_at is not None:
-                self._looked_at = -FRESH
+            self._looked_at = -FRESH
+            return self._begun
 
     def changes(
         self, epoch: str, after: int, events_after: int, chart: str | None, samples_after: int
@@ -171,6 +181,7 @@ class Watch:
             return {
                 "epoch": self.epoch,
                 "revision": self._revision,
+                "look": self._look_number,
                 "now": round(self.wall(), 2),
                 "supervisor": self._supervisor,
                 "order": list(self._order) if self._order_revision > after or not after else None,
@@ -196,9 +207,13 @@ class Watch:
 
     def _is_fresh(self) -> bool:
         with self._lock:
-            return self._looked_at is not None and self.clock() - self._looked_at < FRESH
+            seen = self._look_number > 0
+            return seen and self.clock() - self._looked_at < FRESH
 
     def _look(self) -> None:
+        with self._lock:
+            self._begun += 1
+            self._looked_at = self.clock()
         status, trouble = self._ask()
         with self._lock:
             seen = self._events[-1].seq if self._events else 0
@@ -218,7 +233,7 @@ class Watch:
             else:
                 self._supervisor = _supervisor(status["daemon"], self._supervisor, now)
                 self._note(status["services"], now)
-            self._looked_at = self.clock()
+            self._look_number = self._begun
 
     def _ask(self) -> tuple[FleetStatus | None, str]:
         try:

@@ -140,8 +140,11 @@ class Courier:
                     return
             self._inbox.put(happening)
 
-        listen(self._state_dir, self._seq, tell, self._over)
-        self._inbox.put(_Gone())
+        try:
+            listen(self._state_dir, self._seq, tell, self._over)
+        finally:
+            # By a bug as well: a courier that hears nothing makes room for another.
+            self._inbox.put(_Gone())
 
     # The loop --------------------------------------------------------------------------------
 

@@ -26,6 +26,8 @@ BY_ITSELF: Final = 6.0
 ON_DEMAND: Final = 3.0
 """Seconds from SIGTERM to SIGKILL."""
 KILLED: Final = 1.0
+SAYS: Final = "courier.log"
+"""What the present courier says of its own trouble: mostly nothing."""
 
 
 class CourierKeeper:
@@ -105,7 +107,10 @@ class CourierKeeper:
                 delay = FIRST_DELAY
             if delay < LONGEST_DELAY:
                 # Not for ever: it is told that it ends again and again.
-                self._complain(f"the courier of notifications {why}; another in {delay:g} s")
+                self._complain(
+                    f"the courier of notifications {why}; another in {delay:g} s; "
+                    f"see {self._state_dir}/{SAYS}"
+                )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._changed.wait()
@@ -115,11 +120,12 @@ class CourierKeeper:
     def _start(self, errand: Errand) -> None:
         send_out(self._state_dir, errand)
         argv = (sys.executable, "-P", "-m", "supervisor.notify.courier", self._state_dir)
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        output = os.open(f"{self._state_dir}/{SAYS}", flags, 0o600)
         try:
-            self._pid = self._launcher.start(argv, self._root, self._environ, null)
+            self._pid = self._launcher.start(argv, self._root, self._environ, output)
         finally:
-            os.close(null)
+            os.close(output)
         self._ended = self._launcher.exited(self._pid)
 
     async def _until_its_end(self) -> Exit | None:

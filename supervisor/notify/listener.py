@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from supervisor.control.messages import EventMessage
 
 TIMEOUT: Final = 10.0
+SHORT_PAUSE: Final = 0.05
+"""Seconds before the daemon is asked again after it ended the stream."""
 PAUSE: Final = 1.0
 """Seconds before the daemon is asked again after it broke off or refused."""
 
@@ -41,6 +43,7 @@ def listen(
                     seq = happening.seq
                 if over.is_set():
                     return
+            over.wait(SHORT_PAUSE)
         except DaemonNotRunning:
             break
         except ControlError:

@@ -58,21 +58,28 @@ class Collector:
             self._over.wait(self._metrics.every)
 
     def _write(self) -> None:
+        try:
+            write(self._metrics.file, self._text())
+        except OSError as error:
+            self._complain(f"cannot write {self._metrics.file}: {error.strerror}")
+        except Exception as error:  # noqa: BLE001 - people are told all the same
+            self._complain(f"no figures can be had: {type(error).__name__}: {error}")
+        else:
+            self._complained = False
+
+    def _text(self) -> str:
         # Only here: who wants no figures does not pay for the library.
         from supervisor.exposition import exposition
 
         try:
-            text = exposition(cast("Metrics", self._client.get("/v1/metrics")), self._figures())
+            return exposition(cast("Metrics", self._client.get("/v1/metrics")), self._figures())
         except (DaemonNotRunning, ControlError):
-            text = DOWN
-        try:
-            write(self._metrics.file, text)
-        except OSError as error:
-            if not self._complained:
-                self._complained = True
-                self._say(f"cannot write {self._metrics.file}: {error.strerror}")
-        else:
-            self._complained = False
+            return DOWN
+
+    def _complain(self, text: str) -> None:
+        if not self._complained:
+            self._complained = True
+            self._say(text)
 
 
 def write(path: str, text: str) -> None:

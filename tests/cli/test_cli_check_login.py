@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from supervisor.cli.asking import Answer, asking
-from supervisor.cli.checks import launchd, login, remains, systemd
+from supervisor.cli.checks import launchd, remains, systemd
 from supervisor.cli.checks.login import Starters, crontab_lines, login_item, starters
 from supervisor.cli.checks.startup import Start, gone
 from supervisor.cli.findings import Finding
@@ -131,7 +131,7 @@ def agent(folder: Path, config: str, **changes: Any) -> Path:
 
 def on_a_mac(folder: Path, config: str, system: System) -> list[Finding]:
     found = Starters(agents=tuple(launchd.agents([str(folder)])))
-    return list(login_item(found, config, "darwin", UID, system))
+    return list(login_item(found, config, UID, system))
 
 
 def test_a_launch_agent_that_is_well(tmp_path: Path, config: str) -> None:
@@ -265,7 +265,7 @@ def unit(folder: Path, config: str, more: str, *, enabled: bool = True) -> Path:
 
 def on_linux(folder: Path, config: str, linger: Path) -> list[Finding]:
     found = Starters(units=tuple(systemd.units([str(folder)], "/home/a")))
-    return list(login_item(found, config, "linux", 0, System(), str(linger)))
+    return list(login_item(found, config, 0, System(), str(linger)))
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_lines_of_a_crontab(config: str) -> None:
     assert (first.where, first.starts(config)) == ("crontab (@reboot)", True)
     assert (second.where, second.starts(config)) == ("crontab (*/5)", False)
     assert second.calls_old_script()
-    (found,) = login_item(Starters(crontab=(first, second)), config, "linux", UID, system)
+    (found,) = login_item(Starters(crontab=(first, second)), config, UID, system)
     assert (found.level, found.text) == ("ok", "crontab (@reboot) starts it")
 
 
@@ -349,23 +349,16 @@ def test_what_there_is_on_each_system(system: str, tmp_path: Path, config: str) 
     ours = [start.where for start in found.starts() if start.starts(config)]
     assert len(ours) == 2
     assert (".plist" in ours[0], ".service" in ours[0]) == (system == "darwin", system == "linux")
-    *_, last = login_item(found, config, system, UID, answers, str(tmp_path))
+    *_, last = login_item(found, config, UID, answers, str(tmp_path))
     assert (last.level, "all start it, which one of them would do" in last.text) == ("note", True)
 
 
-@pytest.mark.parametrize(("system", "what"), [("darwin", "a launch agent"), ("linux", "a systemd")])
-def test_none_at_all(system: str, what: str, tmp_path: Path, config: str) -> None:
+@pytest.mark.parametrize("system", ["darwin", "linux"])
+def test_none_at_all(system: str, tmp_path: Path, config: str) -> None:
     found = starters(system, {"HOME": str(tmp_path)}, System())
-    (note,) = login_item(found, config, system, UID, System())
+    (note,) = login_item(found, config, UID, System())
     assert (note.level, note.text) == ("note", "it does not start at login")
-    assert note.hint is not None
-    assert what in note.hint
-    assert note.hint.endswith(f"-P -m supervisor.cli -c {config} run")
-
-
-def test_the_command_that_is_proposed_starts_this_system(config: str) -> None:
-    assert Start(tuple(login.own_command(config)), "").starts(config)
-    assert gone(login.own_command(config)) is None
+    assert note.hint == "if it shall: atlasctl install"
 
 
 # Asking the system ---------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from tests.e2e.conftest import CHECKOUT, DEADLINE, System, free_port
 
 OLD_PART = Path(__file__).parent / "children" / "old_part.py"
 PARTS = ("whisper", "recovery", "orchestrator", "frontend")
-PORTS = ("TTS", *(name.upper() for name in PARTS), "FALLBACK_LLM", "LLM")
+PORTS = ("TTS", *(name.upper() for name in PARTS), "FALLBACK_LLM", "LLM", "DASHBOARD")
 
 
 class OldSystem(System):
@@ -90,10 +90,10 @@ def test_a_day_with_the_old_verbs(old: OldSystem) -> None:
         assert "nothing runs" in old.run("stop").stdout
         assert "no supervisor runs" in old.run("status", check=3).stderr
 
-        assert "5 services up" in old.run("start").stdout
+        assert "6 services up" in old.run("start").stdout
         assert (old.root / "scripts" / "asked").read_text() == "tts\n"
         states = {each["name"]: each["state"] for each in old.status()["services"]}
-        healthy = dict.fromkeys(("tts", *PARTS), "healthy")
+        healthy = dict.fromkeys(("tts", *PARTS, "dashboard"), "healthy")
         assert states == {**healthy, "fallback-llm": "stopped"}
         assert_started_by_health(old)
         assert "orchestrator" in old.run("status").stdout
@@ -134,7 +134,7 @@ def test_a_day_with_the_old_verbs(old: OldSystem) -> None:
 
         old.run("stop", "frontend")
         assert old.pids() == {**after, "frontend": None}
-        assert "stopped 4 services" in old.run("stop").stdout
+        assert "stopped 5 services" in old.run("stop").stdout
         assert old.processes() == []
         with socket.create_connection(llm.getsockname(), timeout=DEADLINE):
             pass
@@ -155,7 +155,7 @@ def assert_started_by_health(old: OldSystem) -> None:
 
 
 def test_what_the_settings_say_at_a_restart_holds(old: OldSystem) -> None:
-    assert "5 services up" in old.run("restart").stdout  # nothing ran
+    assert "6 services up" in old.run("restart").stdout  # nothing ran
     before = old.pids()
     old.run("restart", "whisper")
     assert {name for name, pid in old.pids().items() if pid != before[name]} == {"whisper"}
@@ -219,6 +219,7 @@ def test_it_is_valid_before_any_folder_is_there_and_speaks_as_the_default_system
         "orchestrator": (5101,),
         "frontend": (5001,),
         "fallback-llm": (3010,),
+        "dashboard": (3900,),
     }
     assert atlas.protected_ports == (4000,)
     assert [each.name for each in atlas.services if not each.enabled] == ["fallback-llm"]

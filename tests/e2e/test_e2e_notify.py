@@ -263,8 +263,9 @@ def test_the_daemon_opens_no_connection_for_any_of_it(system: System, hooks: Hoo
     eventually("figures are written", lambda: (system.root / "a.prom").exists())
     daemon = psutil.Process(system.daemon_pid())
     assert list(daemon.net_connections("inet")) == []
-    loaded = {Path(m.path).name for m in daemon.memory_maps()}
-    assert not any(name.startswith(("libssl", "_ssl")) for name in loaded)
+    if sys.platform == "linux":
+        loaded = {Path(each.path).name for each in daemon.memory_maps()}
+        assert not any(name.startswith(("libssl", "_ssl")) for name in loaded)
 
 
 def test_the_file_is_alive_as_long_as_the_supervisor(system: System, hooks: HookServer) -> None:

@@ -32,6 +32,10 @@ CRASH = [Topic.EXITED, Topic.RESTARTING]
         ([Topic.STOPPING, Topic.EXITED, Topic.STARTED, *CRASH], {"exit": 1}),
         ([Topic.SPAWN_FAILED, Topic.RESTARTING, *CRASH], {"spawn": 1, "exit": 1}),
         ([Topic.EXITED, Topic.GAVE_UP], {}),
+        ([Topic.EXITED, Topic.REMEDY, Topic.RESTARTING], {"remedy": 1}),
+        ([Topic.REMEDY, Topic.STOPPING, *CRASH, *CRASH], {"remedy": 1, "exit": 1}),
+        # Something was done beside the run, which went on and ended later.
+        ([Topic.REMEDY, *CRASH], {"exit": 1}),
     ],
 )
 def test_causes_of_restarts(topics: list[Topic], restarts: Mapping[str, int]) -> None:

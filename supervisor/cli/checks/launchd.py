@@ -78,7 +78,7 @@ def judge(agent: Agent, uid: int, ask: Ask) -> Iterator[Finding]:
     target = f"{domain}/{agent.label}"
     reload = f"then: launchctl bootout {target}; launchctl bootstrap {domain} {path}"
     if why := gone(agent.start.argv):
-        hint = f"correct ProgramArguments in {path}, {reload}"
+        hint = f"atlasctl install, or correct ProgramArguments in {path}, {reload}"
         yield Finding(OURS, CHECK, "wrong", f"{agent.label}: {why}", hint)
         return
     if not agent.at_login:

@@ -1,9 +1,7 @@
 """Whether this system starts by itself when the user logs in, and whether that works."""
 
 import os
-import shlex
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,11 +10,9 @@ from supervisor.cli.checks import launchd, systemd
 from supervisor.cli.checks.startup import Start, split
 from supervisor.cli.findings import OURS, Finding
 from supervisor.cli.wording import listing
-from supervisor.posix.account import account_name
+from supervisor.install.systemctl import LINGER, lingers
 
 CHECK: Final = "login item"
-LINGER: Final = "/var/lib/systemd/linger"
-"""One file for each user whose units run without a login (loginctl(1))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +63,7 @@ def crontab_lines(ask: Ask, home: str) -> Iterator[Start]:
 
 
 def login_item(
-    found: Starters, config: str, system: str, uid: int, ask: Ask, linger: str = LINGER
+    found: Starters, config: str, uid: int, ask: Ask, linger: str = LINGER
 ) -> Iterator[Finding]:
     """Yield how this system is started at login, and what is wrong with that."""
     agents = [agent for agent in found.agents if agent.start.starts(config)]
@@ -76,7 +72,7 @@ def login_item(
     for agent in agents:
         yield from launchd.judge(agent, uid, ask)
     for unit in units:
-        yield from systemd.judge(unit, os.path.join(linger, account_name(uid)))
+        yield from systemd.judge(unit, stays=lingers(uid, linger))
     for line in lines:
         yield Finding(OURS, CHECK, "ok", f"{line.where} starts it")
     names = [agent.label for agent in agents] + [unit.name for unit in units]
@@ -85,15 +81,5 @@ def login_item(
         text = f"{listing(names)} all start it, which one of them would do"
         yield Finding(OURS, CHECK, "note", text, "keep one of them")
     if not names:
-        yield _none(config, system)
-
-
-def _none(config: str, system: str) -> Finding:
-    what = "a launch agent" if system == "darwin" else "a systemd user unit, or @reboot in crontab"
-    hint = f"if it shall: {what}, that runs {shlex.join(own_command(config))}"
-    return Finding(OURS, CHECK, "note", "it does not start at login", hint)
-
-
-def own_command(config: str) -> Sequence[str]:
-    """Return what such an item has to run, in the foreground."""
-    return (sys.executable, "-P", "-m", "supervisor.cli", "-c", config, "run")
+        hint = "if it shall: atlasctl install"
+        yield Finding(OURS, CHECK, "note", "it does not start at login", hint)

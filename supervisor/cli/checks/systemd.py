@@ -1,6 +1,8 @@
 """User units of systemd, as their files tell of them; no bus and no systemctl is asked."""
 
 import os
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -64,22 +66,31 @@ def _read(path: str, name: str, home: str, *, enabled: bool) -> Unit | None:
         return None
     keys = _service_keys(text)
     lines = keys.get("ExecStart", [])
-    argv = _argv(lines[-1].replace("%h", home)) if lines else []
+    argv = _argv(_expanded(lines[-1], home)) if lines else []
     environ = dict(
         word.partition("=")[::2] for line in keys.get("Environment", []) for word in split(line)
     )
-    cwd = keys.get("WorkingDirectory", [home])[-1].lstrip("-").replace("%h", home)
+    cwd = keys.get("WorkingDirectory", [home])[-1].lstrip("-")
     return Unit(
-        start=Start(tuple(argv), path, environ, home if cwd == "~" else cwd),
+        start=Start(tuple(argv), path, environ, home if cwd == "~" else _expanded(cwd, home)),
         name=name,
         kill_mode=keys.get("KillMode", ["control-group"])[-1],
         enabled=enabled,
     )
 
 
+def _expanded(text: str, home: str) -> str:
+    """Return text with the specifiers put in that are to be expected: `%h`, and `%%` for `%`."""
+    return re.sub("%([%h])", lambda found: home if found[1] == "h" else "%", text)
+
+
 def _argv(line: str) -> list[str]:
     command = line.lstrip(_PREFIXES)
-    words = split(command)
+    try:
+        program, *arguments = shlex.split(command)
+    except ValueError:
+        program, *arguments = [*command.split(), ""]
+    words = [program, *(argument.replace("$$", "$") for argument in arguments)]
     if "@" in line.removesuffix(command):
         del words[1:2]  # what the program is to see as its own name
     return words
@@ -99,15 +110,15 @@ def _service_keys(text: str) -> dict[str, list[str]]:
     return {key: values for key, values in keys.items() if values}
 
 
-def judge(unit: Unit, lingering: str) -> Iterator[Finding]:
+def judge(unit: Unit, *, stays: bool) -> Iterator[Finding]:
     """Yield how a unit that starts this system is made, and whether it is in force.
 
-    `lingering` is the file that is there where this user's units run without a login.
+    `stays`: this user's units run without a login too.
     """
     path = unit.start.where
     again = "then: systemctl --user daemon-reload"
     if why := gone(unit.start.argv):
-        hint = f"correct ExecStart in {path}, {again}"
+        hint = f"atlasctl install, or correct ExecStart in {path}, {again}"
         yield Finding(OURS, CHECK, "wrong", f"{unit.name}: {why}", hint)
         return
     if unit.kill_mode not in _SPARING:
@@ -121,7 +132,7 @@ def judge(unit: Unit, lingering: str) -> Iterator[Finding]:
         text = f"{unit.name} is there and not enabled: it does not start at login"
         yield Finding(OURS, CHECK, "note", text, f"systemctl --user enable {unit.name}")
         return
-    if not os.path.exists(lingering):
+    if not stays:
         text = f"{unit.name} starts it at login, and all ends when you log out"
         yield Finding(
             OURS, CHECK, "note", text, "to start at boot and stay: loginctl enable-linger"

@@ -1,8 +1,9 @@
 // Requests to the dashboard's server, with the token that `atlasctl dashboard` hands over.
 //
 // It comes in the fragment of the address, which browsers send to nobody, and is taken out of it
-// at once. It is kept in localStorage and not in a cookie: storage belongs to this port alone,
-// while a cookie would be sent to every other server on 127.0.0.1, whoever runs it.
+// at once. It is kept in the storage of this tab, so that a reload finds it. Not in a cookie, which
+// would be sent to every other server on 127.0.0.1, whoever runs it; and not for longer than the
+// tab lives: should somebody else ever get this port, they could read what was kept for it.
 
 const KEY = "atlasctl-dashboard-token";
 const PATIENCE = 8000; // milliseconds
@@ -24,8 +25,8 @@ export function takeToken() {
     history.replaceState(null, "", location.pathname);
   }
   try {
-    if (given) localStorage.setItem(KEY, given);
-    token = localStorage.getItem(KEY) || token;
+    if (given) sessionStorage.setItem(KEY, given);
+    token = sessionStorage.getItem(KEY) || token;
   } catch {
     // Storage is switched off: the token lasts as long as this page.
   }

@@ -52,7 +52,7 @@ export class Commands {
       task.seq = accepted.seq;
       // What happened since may have come while the answer was on its way.
       this.note(this.fleet.events, task);
-      task.accepted = this.fleet.revision;
+      task.look = accepted.look;
     } catch (error) {
       const itself = this.fleet.services.get(name)?.serves_this && error.status === 0;
       task.end = itself ? "asked; this page goes on when the dashboard runs again" : `not done: ${error.message}`;
@@ -61,12 +61,17 @@ export class Commands {
     this.poke();
   }
 
+  // Another dashboard answers now: every look of it is later than what was asked of the former.
+  begin() {
+    for (const task of this.tasks.values()) if (task.look) task.look = -1;
+  }
+
   update(events) {
     for (const task of this.tasks.values()) {
       if (task.end) continue;
       this.note(events, task);
-      // The look must be later than the command.
-      if (task.accepted !== undefined && this.fleet.revision > task.accepted) {
+      // A look that was under way may have seen how it was before the command.
+      if (task.look !== undefined && this.fleet.look > task.look) {
         task.end = ending(task, this.fleet.services.get(task.name));
       }
     }

@@ -38,7 +38,7 @@ export class Detail {
     this.render();
     this.tell();
     byId("detail-title").focus({ preventScroll: true });
-    this.section.scrollIntoView({ block: "start" });
+    if (matchMedia("(max-width: 1099.98px)").matches) window.scrollTo(0, 0);
   }
 
   // Begins anew, with the same service, as after a restart of the dashboard.

@@ -10,6 +10,7 @@ export class Fleet {
   forget(epoch) {
     this.epoch = epoch;
     this.revision = 0;
+    this.look = 0;
     this.order = [];
     this.services = new Map();
     this.events = [];
@@ -30,6 +31,7 @@ export class Fleet {
     const anew = reply.epoch !== this.epoch;
     if (anew) this.forget(reply.epoch);
     this.revision = reply.revision;
+    this.look = reply.look;
     this.supervisor = reply.supervisor;
     this.skew = reply.now - Date.now() / 1000;
     const turned = [];

@@ -58,7 +58,9 @@ export class Log {
   }
 
   toEnd() {
-    if (this.follow.checked && !this.found) this.box.scrollTop = this.box.scrollHeight;
+    if (!this.follow.checked || this.found) return;
+    // When all else on the page is written: one layout is enough.
+    requestAnimationFrame(() => (this.box.scrollTop = this.box.scrollHeight));
   }
 
   toLive() {

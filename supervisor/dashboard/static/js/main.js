@@ -52,7 +52,10 @@ function lock(reason) {
 
 function render(reply) {
   const changes = fleet.take(reply);
-  if (changes.anew) timeline.clear();
+  if (changes.anew) {
+    timeline.clear();
+    commands.begin();
+  }
   table.update(fleet, changes.structure);
   if (changes.structure) table.choose(detail.name);
   graph.update(fleet, changes.structure);
@@ -135,6 +138,5 @@ async function run() {
 }
 
 window.addEventListener("hashchange", route);
-window.addEventListener("storage", () => api.takeToken() && wake()); // another tab got the token
 route();
 run();

@@ -12,6 +12,7 @@ class Row {
     this.notice = make("span", { className: "more notice" });
     this.state = make("span", { className: "state" });
     this.cells = Array.from({ length: 5 }, () => make("td", { className: "wide" }));
+    this.cells[2].classList.add("probe");
     const head = make("td", {}, this.link, this.more, this.notice);
     this.node = make("tr", {}, head, make("td", {}, this.state), ...this.cells);
     this.service = null;

@@ -10,6 +10,9 @@ export class Timeline {
   constructor(list, named) {
     this.list = list;
     this.named = named; // whether each line says which service it is about
+    this.above = 0;
+    // Asked for here, where it is known, and not at each change, where it would cost a layout.
+    list.addEventListener("scroll", () => (this.above = list.scrollTop), { passive: true });
   }
 
   clear() {
@@ -19,7 +22,8 @@ export class Timeline {
   add(events) {
     if (!events.length) return;
     // Who has scrolled down to read stays where that is.
-    const [above, before] = [this.list.scrollTop, this.list.scrollHeight];
+    const above = this.above;
+    const before = above > 0 ? this.list.scrollHeight : 0;
     this.list.prepend(...events.slice(-SHOWN).reverse().map((event) => item(event, this.named)));
     while (this.list.childElementCount > SHOWN) this.list.lastElementChild.remove();
     if (above > 0) this.list.scrollTop = above + this.list.scrollHeight - before;

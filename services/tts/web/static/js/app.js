@@ -23,8 +23,8 @@ let health;
 let voices = [];
 /** @type {string | undefined} */
 let chosenVoice = kept.get("form")?.voice ?? undefined;
-/** @type {AbortController | null} */
-let reading = null;
+let reading = false;
+let readAgain = false;
 let readingTimer = 0;
 let downloadUrl = "";
 let heard = false;
@@ -81,22 +81,27 @@ function withAccents(/** @type {string} */ text) {
   );
 }
 
+/** One reading at a time: the server goes on with one that nobody waits for any more. */
 async function read() {
-  reading?.abort();
-  reading = new AbortController();
-  const { signal } = reading;
-  const text = by("text").value;
-  if (!text.trim()) {
-    show(by("reading"), word("reading-empty"));
-    return;
+  readAgain = true;
+  if (reading) return;
+  reading = true;
+  while (readAgain) {
+    readAgain = false;
+    show(by("reading"), await readingOf(by("text").value));
   }
+  reading = false;
+}
+
+async function readingOf(/** @type {string} */ text) {
+  if (!text.trim()) return word("reading-empty");
   try {
-    const { accented_text } = await tts.read(text.slice(0, READ_MOST), signal);
-    const whole = text.length <= READ_MOST;
-    show(by("reading"), withAccents(accented_text) + (whole ? "" : ` … ${word("reading-part")}`));
+    const { accented_text } = await tts.read(text.slice(0, READ_MOST));
+    const part = text.length > READ_MOST ? ` … ${word("reading-part")}` : "";
+    return withAccents(accented_text) + part;
   } catch (error) {
     // What cannot be read is told; that the server is away is told elsewhere.
-    if (error instanceof SpeechError && !signal.aborted) show(by("reading"), error.detail);
+    return error instanceof SpeechError ? error.detail : by("reading").textContent;
   }
 }
 

@@ -5,7 +5,7 @@
 export const LANGUAGES = ["uk", "en"];
 
 /** @type {Record<string, Record<string, string>>} */
-const MESSAGES = {
+export const MESSAGES = {
   uk: {
     title: "Українське мовлення",
     "other-language": "English",
@@ -135,7 +135,8 @@ const MESSAGES = {
  * @param {Record<string, unknown>} [values]
  */
 export function say(language, name, values = {}) {
-  const message = MESSAGES[language]?.[name] ?? MESSAGES.uk[name] ?? name;
+  const words = [MESSAGES[language], MESSAGES.uk].find((one) => one && Object.hasOwn(one, name));
+  const message = words ? words[name] : name;
   return message.replace(/\{(\w+)\}/g, (_, gap) => String(values[gap] ?? ""));
 }
 

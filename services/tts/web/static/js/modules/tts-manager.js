@@ -30,6 +30,7 @@ const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 8000;
 const LONGEST_RETRY_AFTER = 60_000;
 const QUICK_TIMEOUT = 5000;
+const LOADING_SECONDS = 30;
 
 export class TtsManager extends EventTarget {
   #server;
@@ -124,11 +125,10 @@ export class TtsManager extends EventTarget {
   /**
    * How a text will be read, with `+` before stressed vowels; nothing is spoken.
    * @param {string} text
-   * @param {AbortSignal} [signal]
    * @returns {Promise<{accented_text: string, sentences: string[]}>}
    */
-  read(text, signal) {
-    return this.#json("/text", { method: "POST", body: JSON.stringify({ text }), signal });
+  read(text) {
+    return this.#json("/text", { method: "POST", body: JSON.stringify({ text }) });
   }
 
   /** Begins to look at the server's state; `health` events tell it. */
@@ -174,10 +174,13 @@ export class TtsManager extends EventTarget {
     const { signal } = controller;
     const late = () => controller.abort(new SpeechError("timeout"));
     let timer = setTimeout(late, this.#timeout);
+    const headers = { "Content-Type": "application/json", Accept: "audio/wav" };
+    // To go on in the same voice it is worth to wait until that is loaded again.
+    if (utterance.begun) Object.assign(headers, { Prefer: `wait=${LOADING_SECONDS}` });
     try {
       const response = await this.#fetch(`${this.#server}/tts`, {
         method: "POST",
-        headers: { "Content-Type": "application/json", Accept: "audio/wav" },
+        headers,
         body: JSON.stringify({ ...body, return_audio: true, stream: true }),
         signal,
       });
@@ -212,11 +215,8 @@ export class TtsManager extends EventTarget {
    * @param {RequestInit} [request]
    */
   async #json(path, request = {}) {
-    const signals = [AbortSignal.timeout(QUICK_TIMEOUT), request.signal].filter(
-      (one) => one != null,
-    );
     const headers = { "Content-Type": "application/json", Accept: "application/json" };
-    const signal = AbortSignal.any(signals);
+    const signal = AbortSignal.timeout(QUICK_TIMEOUT);
     const response = await this.#fetch(this.#server + path, { headers, ...request, signal });
     const type = response.headers.get("Content-Type") ?? "";
     if (!response.ok || !type.startsWith("application/json")) throw await failureOf(response);

@@ -9,6 +9,11 @@ export class Utterance {
   #taken = 0;
   whole = false;
 
+  /** Whether some of it was heard of an attempt that broke off. */
+  get begun() {
+    return this.#before !== null;
+  }
+
   /** The next attempt begins: its reply will come from the start again. */
   restart() {
     if (this.#taken > 0) this.#before ??= this.#recording;

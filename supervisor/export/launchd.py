@@ -1,0 +1,173 @@
+"""Property lists of launchd: an agent for each service (launchd.plist(5)). Pure."""
+
+import math
+import os.path
+import plistlib
+import signal
+from typing import Final
+
+from supervisor.core.spec import ServiceSpec
+from supervisor.export.exported import Exported, ExportedFile, ExportError, Note, Request
+from supervisor.export.losses import fleet_losses, service_losses
+from supervisor.export.program import program
+from supervisor.export.variables import for_machine, shown_command
+
+PREFIX: Final = "org.atlasctl.service."
+
+_CARRIED: Final = frozenset(
+    {
+        "cwd",
+        "env",
+        "env_files",
+        "inherit_env",
+        "limits.nice",
+        "limits.open_files",
+        "limits.processes",
+        "restart.policy",
+        "sockets",
+        "stop.signal",
+        "stop.timeout",
+        "umask",
+        "user",
+        "venv",
+    }
+)
+_PROBE: Final = "launchd asks nobody whether it works; it looks at processes alone"
+_WHY: Final = {
+    "depends_on": "launchd has no order; the service must fail while that is missing",
+    "doctor": "stays with atlasctl",
+    "limits.memory": "launchd limits no memory",
+    "liveness": _PROBE,
+    "logs": "the output goes to one file, which nothing rotates",
+    "ports": "launchd does not look whether they are free",
+    "readiness": _PROBE,
+    "restart.backoff": "ThrottleInterval is the shortest time between two starts, whole seconds",
+    "restart.give_up": "launchd goes on trying",
+    "restart.proven_after": "launchd counts no failures",
+    "startup": _PROBE,
+}
+_LOG: Final = "the output goes to {}, which nothing rotates"
+
+
+def render(request: Request) -> Exported:
+    """Return all property lists. Raises ExportError."""
+    notes = list(fleet_losses(request.fleet))
+    told = []
+    for service in request.services:
+        notes += service_losses(service, _CARRIED, _WHY)
+        told.append((service, *_agent(request, service, notes)))
+    by_root = any(service.user for service in request.services)
+    folder = "/Library/LaunchDaemons" if by_root else "~/Library/LaunchAgents"
+    domain = "system" if by_root else "gui/$UID"
+    files = []
+    for service, agent, secret in told:
+        name = f"{PREFIX}{service.name}.plist"
+        how = f"Copy to {folder}, then: launchctl bootstrap {domain} {folder}/{name}"
+        # In a comment of XML there may be no two dashes together, and none at its end.
+        own = [note for note in notes if note.service in ("", service.name)]
+        lines = [line.replace("--", "- -") for line in request.heading(own, how)]
+        comment = "<!--\n" + "\n".join(f"  {line}" for line in lines) + "\n-->\n"
+        head, plist, body = _dump(service, agent).partition("<plist")
+        files.append(ExportedFile(name, f"{head}{comment}{plist}{body}", secret=secret))
+    return Exported(tuple(files), tuple(notes))
+
+
+def _agent(
+    request: Request, service: ServiceSpec, notes: list[Note]
+) -> tuple[dict[str, object], bool]:
+    variables = for_machine(request, service, notes, with_files=True)
+    for path in service.env_files:
+        text = "launchd reads no such file: what it said at the export is in the property list"
+        notes.append(Note(service.name, f"env_file {path}", text))
+    if service.stop.signal != signal.SIGTERM:
+        notes.append(Note(service.name, "stop.signal", "launchd sends TERM"))
+    log = os.path.join(request.fleet.logs_dir, f"{service.name}.log")
+    notes.append(Note(service.name, "output", _LOG.format(log)))
+    limits = {}
+    if service.limits.open_files is not None:
+        limits["NumberOfFiles"] = service.limits.open_files
+    if service.limits.processes is not None:
+        limits["NumberOfProcesses"] = service.limits.processes
+    agent: dict[str, object] = {
+        "Label": f"{PREFIX}{service.name}",
+        "ProgramArguments": _command(request, service, notes),
+        "WorkingDirectory": service.cwd,
+        "EnvironmentVariables": variables.all(),
+        "RunAtLoad": True,
+        **_kept_alive(service),
+        "ThrottleInterval": max(1, math.ceil(service.restart.backoff.first)),
+        # 0 would be "for ever".
+        "ExitTimeOut": max(1, math.ceil(service.stop.timeout)),
+        # Anything less, and macOS gives it less processor and disk.
+        "ProcessType": "Interactive",
+        "Umask": service.umask,
+        "StandardOutPath": log,
+        "StandardErrorPath": log,
+    }
+    if service.user is not None:
+        agent["UserName"] = service.user
+    if service.limits.nice:
+        agent["Nice"] = service.limits.nice
+    if limits:
+        agent |= {"SoftResourceLimits": limits, "HardResourceLimits": limits}
+    return agent, request.with_secrets and bool(variables.secret)
+
+
+def _kept_alive(service: ServiceSpec) -> dict[str, object]:
+    match service.restart.policy:
+        case "always":
+            return {"KeepAlive": True}
+        case "on-failure":
+            return {"KeepAlive": {"SuccessfulExit": False}}
+        case "never":
+            return {}
+
+
+def _command(request: Request, service: ServiceSpec, notes: list[Note]) -> list[str]:
+    words = shown_command(request, service, notes)
+    if not service.sockets:
+        return list(program(service, words))
+    # launchd hands over sockets by a call of its own, so a small program opens them instead.
+    text = "are opened by supervisor.export.listen: while it restarts, clients are refused"
+    notes.append(Note(service.name, "sockets", text))
+    opened = [
+        f"{socket.name}={f'[{host}]' if ':' in host else host}:{port}"
+        for socket in service.sockets
+        for host, port in socket.addresses
+    ]
+    listener = (request.python, "-m", "supervisor.export.listen", *opened, "--")
+    return [*listener, *program(service, words)]
+
+
+def _dump(service: ServiceSpec, agent: dict[str, object]) -> str:
+    for text in _texts(agent):
+        # plistlib would write it as a line feed.
+        if "\r" in text:
+            raise ExportError(f"{service.name}: {text!r} has a carriage return, which is lost here")
+    try:
+        return plistlib.dumps(agent, sort_keys=False).decode("utf-8")
+    except (ValueError, UnicodeError):
+        odd = next((t for t in _texts(agent) if not _fits(t)), "a text")
+        raise ExportError(
+            f"{service.name}: a property list cannot hold {odd!r}: take out what is no character"
+        ) from None
+
+
+def _fits(text: str) -> bool:
+    try:
+        plistlib.dumps({"a": text})
+    except (ValueError, UnicodeError):
+        return False
+    return True
+
+
+def _texts(tree: object) -> list[str]:
+    match tree:
+        case str():
+            return [tree]
+        case dict():
+            return [text for pair in tree.items() for part in pair for text in _texts(part)]
+        case list():
+            return [text for part in tree for text in _texts(part)]
+        case _:
+            return []

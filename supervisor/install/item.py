@@ -1,0 +1,123 @@
+"""What a login item says, whichever system keeps it: the command, its environment, its name. Pure.
+
+But for the names of things on this machine that its arguments hold.
+"""
+
+import math
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from supervisor.core import graph
+from supervisor.core.spec import FleetSpec
+from supervisor.posix.environment import ALLOWED_PREFIX, fleet_mark
+
+LOG_NAME: Final = "daemon.log"
+"""In the state folder: what a daemon prints, which is next to nothing."""
+LOG_MAX: Final = 1024 * 1024
+"""Bytes that may be there before a start; how a daemon was started decides what goes then."""
+MARK: Final = "Written by `atlasctl install` for "
+"""In every file of ours; one without it is somebody else's, and stays as it is."""
+
+_TAKEN: Final = ("LANG", "PATH", "TZ", "XDG_STATE_HOME")
+"""Variables that a login item would not have by itself, and that decide which programs are found,
+in which language they speak, and where the control socket is if its path is long."""
+_KILL: Final = 3.0
+"""Seconds that the end of one service may take after its time to stop: SIGKILL, and the proof."""
+_SHORTEST, _MARGIN = 20, 10
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9]+")
+_LONGEST: Final = 40
+_UNWRITABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class UnwritableError(Exception):
+    """The item has text that such a file cannot hold; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginItem:
+    """One login item."""
+
+    name: str
+    """Of the system, as `system_name` makes it."""
+    command: tuple[str, ...]
+    """The supervisor in the foreground; absolute, since nothing expands it."""
+    config: str
+    log: str
+    """Where it prints to; absolute."""
+    stop_seconds: int
+    """How long it may take to stop all services, before it is killed."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def mark(config: str) -> str:
+    """Return what tells a file of ours for this YAML from any other. No `--`: XML forbids it."""
+    return f"{MARK}{config.replace('%', '%25').replace('--', '-%2D')}, which writes it anew."
+
+
+def system_name(state_dir: str) -> str:
+    """Return a name that no other system of this user has: `atlas-1a2b3c4d`.
+
+    The folder of the system for people, and a mark of its path for the rest.
+    """
+    folder = os.path.basename(os.path.dirname(os.path.realpath(state_dir)))
+    safe = _UNSAFE.sub("-", folder)[:_LONGEST].strip("-") or "system"
+    return f"{safe}-{fleet_mark(state_dir)}"
+
+
+def describe(spec: FleetSpec, environ: Mapping[str, str]) -> LoginItem:
+    """Return the item of a system as this user has it now. Raises UnwritableError."""
+    item = LoginItem(
+        name=system_name(spec.state_dir),
+        command=command(spec.source),
+        config=spec.source,
+        log=os.path.join(spec.state_dir, LOG_NAME),
+        stop_seconds=stop_seconds(spec),
+        environment=login_environment(environ),
+    )
+    for text in (*item.command, item.log, *item.environment.values()):
+        if _UNWRITABLE.search(text):
+            raise UnwritableError(
+                f"{text!r} has a character that a login item cannot hold: rename that folder"
+            )
+    return item
+
+
+def command(config: str) -> tuple[str, ...]:
+    """Return the command of a login item.
+
+    With --login it ends with code 0 also where no other attempt would go better.
+    """
+    # -P: a folder called `supervisor` in the working directory must not be taken for us.
+    return (sys.executable, "-P", "-m", "supervisor.cli", "-c", config, "run", "--login")
+
+
+def login_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the item sets beyond what every program has after a login."""
+    kept = {
+        name: value
+        for name, value in sorted(environ.items())
+        if value and (name in _TAKEN or name.startswith(ALLOWED_PREFIX))
+    }
+    # Relative folders would be others there, and twice the same is noise.
+    folders = [each for each in kept.get("PATH", "").split(":") if os.path.isabs(each)]
+    if folders:
+        kept["PATH"] = ":".join(dict.fromkeys(folders))
+    holder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if os.path.basename(holder) not in ("site-packages", "dist-packages"):
+        kept["PYTHONPATH"] = holder
+    return kept
+
+
+def stop_seconds(spec: FleetSpec) -> int:
+    """Return how long the stop of everything may take: dependents first, so its longest chain."""
+    edges = {s.name: [dependency.on for dependency in s.depends_on] for s in spec.services}
+    timeouts = {service.name: service.stop.timeout + _KILL for service in spec.services}
+    chains: dict[str, float] = {}
+    for name in graph.closure(edges, edges):
+        before = max((chains[on] for on in edges[name]), default=0.0)
+        chains[name] = before + timeouts[name]
+    return max(_SHORTEST, math.ceil(max(chains.values(), default=0.0)) + _MARGIN)

@@ -1,0 +1,96 @@
+"""Where a login item's file is, and whether what is there is ours. Nothing is asked or started."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from supervisor.config.files import read_regular
+from supervisor.install import launchd, systemd
+from supervisor.install.item import MARK, mark, system_name
+
+_MOST: Final = 1024 * 1024
+"""Bytes; a file that is larger is none of ours."""
+
+
+class PlaceError(Exception):
+    """The file cannot be written or removed; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the login item of one system belongs."""
+
+    name: str
+    """The label or the unit's name, by which the service manager knows it."""
+    path: str
+
+    def text(self) -> str | None:
+        """Return what is in our file, or None if there is none. Raises PlaceError.
+
+        A file of that name that is not ours is an error: somebody made it on purpose.
+        """
+        try:
+            if os.path.islink(self.path):
+                raise PlaceError(f"{self.path} is a symbolic link: remove it, then try again")
+            text = read_regular(self.path, _MOST).decode("utf-8", "replace")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise PlaceError(f"{self.path} cannot be read: {error.strerror}") from None
+        if MARK not in text:
+            raise PlaceError(
+                f"{self.path} was not written by atlasctl, and stays as it is: move it away, then "
+                "try again"
+            )
+        return text
+
+    def is_for(self, config: str) -> bool:
+        """Tell whether our file is there, and starts the system of this YAML."""
+        try:
+            text = self.text()
+        except PlaceError:
+            return False
+        return text is not None and mark(config) in text
+
+    def write(self, text: str) -> None:
+        """Put the file there, whole or not at all. Raises PlaceError."""
+        fresh = f"{self.path}.{os.getpid()}.new"
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            # launchd takes no file that others may write to.
+            with open(os.open(fresh, flags, 0o644), "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(fresh)
+            raise PlaceError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def remove(self) -> None:
+        """Remove the file. Raises PlaceError."""
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise PlaceError(f"cannot remove {self.path}: {error.strerror}") from None
+
+
+def place_of(state_dir: str, environ: Mapping[str, str], platform: str) -> Place:
+    """Return where the item of the system with this state folder belongs.
+
+    `platform` is as sys.platform has it.
+    """
+    home, name = environ.get("HOME") or os.path.expanduser("~"), system_name(state_dir)
+    if platform == "darwin":
+        label = launchd.label(name)
+        return Place(label, os.path.join(home, "Library", "LaunchAgents", f"{label}.plist"))
+    config = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    unit = systemd.unit_name(name)
+    return Place(unit, os.path.join(config, "systemd", "user", unit))

@@ -1,0 +1,92 @@
+"""The user unit of systemd (systemd.service(5), systemd.syntax(7)). Pure."""
+
+import re
+from typing import Final
+
+from supervisor.install.item import LoginItem, UnwritableError, mark
+
+PREFIX: Final = "atlasctl-"
+TARGET: Final = "default.target"
+"""What a user's systemd reaches at login, or at boot where the user lingers."""
+SUBGROUPS: Final = 254
+"""The first release with DelegateSubgroup=."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_/.:=@,+-]+")
+
+_FORBIDDEN: Final = re.compile("[\\\\\"']")
+
+_UNIT: Final = """\
+# {mark}
+[Unit]
+Description=atlasctl, {config}
+# However often it is killed, it comes back.
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command}
+{environment}
+# Killed, it comes back and takes its services over. It does not where it has ended with code 0:
+# after `atlasctl down`, and (then before it was ready) where no other attempt would go better.
+Restart=on-failure
+RestartSec=1
+RestartPreventExitStatus=0
+TimeoutStartSec=60
+TimeoutStopSec={stop_seconds}
+# The supervisor gives a sign of life twice as often.
+WatchdogSec=60
+# Anything else kills every service with a supervisor that dies.
+KillMode=process
+# A service that runs out of memory is replaced by the supervisor, not the supervisor with it.
+OOMPolicy=continue
+# It makes a control group for each run.
+{delegate}
+StandardOutput=append:{log}
+StandardError=inherit
+
+[Install]
+WantedBy={target}
+"""
+
+
+def unit_name(name: str) -> str:
+    """Return the unit's name for the system of this name."""
+    return f"{PREFIX}{name}.service"
+
+
+def render(item: LoginItem, version: int) -> str:
+    """Return the unit, as a systemd of this release understands it. Raises UnwritableError."""
+    program, *arguments = item.command
+    if _FORBIDDEN.search(program):
+        raise UnwritableError(
+            f"systemd starts no program with a quote or a backslash in its path: move {program}"
+        )
+    delegate = ["Delegate=yes"]
+    if version >= SUBGROUPS:
+        delegate.append("DelegateSubgroup=supervisor")
+    variables = (f"{name}={value}" for name, value in item.environment.items())
+    return _UNIT.format(
+        mark=mark(item.config),
+        config=_literal(item.config),
+        # Only in arguments is `$` more than itself.
+        command=" ".join([_word(program), *(_word(a.replace("$", "$$")) for a in arguments)]),
+        environment="\n".join(f"Environment={_word(each)}" for each in variables),
+        stop_seconds=item.stop_seconds,
+        delegate="\n".join(delegate),
+        log=_literal(item.log),
+        target=TARGET,
+    )
+
+
+def _word(text: str) -> str:
+    """Return one word of a line that is split into words."""
+    if _PLAIN.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_literal(escaped)}"'
+
+
+def _literal(text: str) -> str:
+    """Return text in which nothing is a specifier, for a line that is one word as a whole."""
+    return text.replace("%", "%%")

@@ -1,0 +1,387 @@
+"""The page in a real browser: what a person sees and does, over a daemon that a test writes down.
+
+What takes a real system is in test_dashboard_live.py.
+"""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from supervisor.journal import NAME
+from tests.browser.chromium import opened
+from tests.cli.fleets import chronicle, down, service
+from tests.dashboard.conftest import NOBODY, REFUSES, Served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+EVIL = "<script>document.title = 'hurt'</script><img src=x onerror=\"document.title = 'hurt'\">"
+
+
+@pytest.fixture
+def shown(served: Served, page: "Page") -> "Page":
+    """The page of a system of three services."""
+    log = served.root / "tts.log"
+    log.write_text("".join(f"line {n}\n" for n in range(40)) + f"{EVIL}\n")
+    served.daemon.services = [
+        service("tts", description="Ukrainian text to speech", log=str(log), ports=[3001]),
+        service("api", depends_on=["tts"], log=str(served.root / "api.log")),
+        down("old", log=str(served.root / "old.log")),
+    ]
+    lines = [
+        (1.8e9, "tts", "started", "run 1 started, pid 4321", 1),
+        (1.8e9 + 1, "tts", "ready", "200 OK", 1),
+        (1.8e9 + 2, "", "daemon", "a client asked the daemon", None),
+    ]
+    entries = chronicle(*lines)
+    text = "".join(json.dumps(entry.message()) + "\n" for entry in entries)
+    (served.root / ".atlas" / NAME).write_text(text)
+    served.daemon.journal_seq = 3
+    page.goto(served.address)
+    page.wait_for_selector("#rows tr:nth-child(3)")
+    return page
+
+
+def states(page: "Page") -> list[str]:
+    return page.locator("#rows .state").all_inner_texts()
+
+
+def text_of(page: "Page", selector: str) -> str:
+    return page.locator(selector).inner_text()
+
+
+def wait(page: "Page", expression: str) -> None:
+    """Wait until a JavaScript expression holds."""
+    page.wait_for_function(f"() => {expression}")
+
+
+def has(page: "Page", selector: str, text: str) -> None:
+    """Wait until an element has this text in it."""
+    page.locator(selector, has_text=text).first.wait_for()
+
+
+def test_services_are_listed_and_change_in_place(shown: "Page", served: Served) -> None:
+    assert shown.url == f"http://127.0.0.1:{served.port}/"
+    assert states(shown) == ["healthy", "healthy", "stopped"]
+    assert text_of(shown, "#summary") == "2 healthy, 1 stopped"
+    assert "supervisor 0.1.0, pid 41" in text_of(shown, "#supervisor")
+    shown.evaluate("document.querySelector('#rows tr').mark = 'the same'")
+    reason = "exited with code 1; restart 1 in 4 s"
+    served.daemon.services[0] = down("tts", state="backoff", goal="up", reason=reason)
+    has(shown, "#rows tr:first-child", reason)
+    assert states(shown)[0] == "backoff"
+    assert shown.evaluate("document.querySelector('#rows tr').mark") == "the same"
+    assert "tts is backoff" in (shown.locator("#announcer").text_content() or "")
+
+
+def test_services_come_and_go(shown: "Page", served: Served) -> None:
+    new = service("new", log="/nowhere/new.log")
+    served.daemon.services = [new, *served.daemon.services[:2]]
+    has(shown, "#rows tr:first-child", "new")
+    assert shown.locator("#rows a").all_inner_texts() == ["new", "tts", "api"]
+
+
+def test_services_are_found_by_name_and_state(shown: "Page") -> None:
+    shown.fill("#filter", "AP")
+    assert shown.locator("#rows tr:visible a").all_inner_texts() == ["api"]
+    shown.fill("#filter", "nothing of the kind")
+    assert shown.locator("#nothing").is_visible()
+    shown.fill("#filter", "")
+    shown.check("#unwell")
+    assert shown.locator("#rows tr:visible").count() == 0
+
+
+def test_one_service_in_full(shown: "Page", served: Served) -> None:
+    served.daemon.services[0]["notice"] = "eSpeak NG speaks; see atlasctl doctor"
+    shown.click("#rows >> text=tts")
+    has(shown, "#log", "line 39")
+    facts = text_of(shown, "#facts")
+    assert "3001" in facts
+    assert "1, pid 4321, 1 process" in facts
+    assert shown.locator("#facts a").all_inner_texts() == ["api"]
+    has(shown, "#detail-notice", "eSpeak NG speaks")
+    wait(shown, "document.querySelector('#chart-latency path').getAttribute('d') !== ''")
+    has(shown, "#chart-latency", "Probe: 3.4 ms")
+    has(shown, "#chart-cpu", "CPU: 1.3 %")
+    has(shown, "#chart-memory", "Memory: 212 MiB")
+    assert shown.locator("#own-events li").all_inner_texts()[0].endswith("200 OK")
+    assert shown.locator("#events li").count() == 3
+    shown.click("#close")
+    assert shown.locator("#detail").is_hidden()
+
+
+def test_what_services_print_is_text(shown: "Page", served: Served) -> None:
+    evil = service("tts", description=EVIL, reason=EVIL, notice=EVIL, last_exit=EVIL)
+    served.daemon.services[0] = {**evil, "log": served.daemon.services[0]["log"]}
+    event = chronicle((1.8e9 + 3, "tts", EVIL, EVIL, 1), first=4)[0]
+    with (served.root / ".atlas" / NAME).open("a") as file:
+        file.write(json.dumps(event.message()) + "\n")
+    served.daemon.journal_seq = 4
+    shown.click("#rows >> text=tts")
+    has(shown, "#log", "<script>")
+    has(shown, "#events", "<script>")
+    has(shown, "#own-events", "<script>")
+    has(shown, "#detail-description", "<script>")
+    shown.fill("#search", "<img")
+    shown.click("#search-go")
+    has(shown, "#log mark", "<img")
+    assert shown.locator("script").count() == 1
+    assert shown.locator("img").count() == 0
+    assert shown.title() == "atlasctl"
+
+
+def test_the_log_is_followed_and_searched(shown: "Page", served: Served) -> None:
+    shown.click("#rows >> text=tts")
+    has(shown, "#log", "line 39")
+    log = served.root / "tts.log"
+    with log.open("a") as file:
+        file.writelines(f"more {n}\n" for n in range(60))
+    has(shown, "#log", "more 59")
+    at_end = "(b => b.scrollHeight - b.scrollTop - b.clientHeight < 5)(document.all.log)"
+    wait(shown, at_end)
+    shown.fill("#search", "LINE 1")
+    shown.press("#search", "Enter")
+    has(shown, "#log-note", "11 of the last 101 lines match")
+    assert shown.locator("#log > div").count() == 11
+    assert shown.locator("#log mark").first.inner_text() == "line 1"
+    with log.open("a") as file:
+        file.write("after the search\n")
+    shown.click("#search-end")
+    has(shown, "#log", "after the search")
+    # Who goes up to read stays there.
+    shown.uncheck("#follow")
+    shown.evaluate("document.all.log.scrollTop = 0")
+    with log.open("a") as file:
+        file.write("unseen\n")
+    has(shown, "#log", "unseen")
+    assert shown.evaluate("document.all.log.scrollTop") == 0
+
+
+def test_a_command_is_asked_about_first(shown: "Page", served: Served) -> None:
+    shown.click("#rows >> text=tts")
+    shown.click("#stop")
+    assert "api needs it" in text_of(shown, "#confirm-text")
+    shown.keyboard.press("Escape")
+    assert shown.locator("#confirm").is_hidden()
+    shown.click("#restart")
+    shown.click("#confirm-no")
+    assert served.daemon.commands == []
+    shown.click("#restart")
+    shown.check("#rolling")
+    shown.click("#confirm-yes")
+    has(shown, "#progress-title", "healthy after")
+    asked = {"services": ["tts"], "rolling": True}
+    assert served.daemon.commands == [("/v1/restart", asked)]
+
+
+def test_a_refused_command_says_why(shown: "Page", served: Served) -> None:
+    shown.click("#rows >> text=tts")
+    shown.click("#stop")
+    served.daemon.trouble = REFUSES
+    shown.click("#confirm-yes")
+    has(shown, "#progress-title", "not done: two runs of tts cannot both bind its ports")
+
+
+def test_only_what_makes_sense_can_be_asked_for(shown: "Page") -> None:
+    shown.click("#rows >> text=tts")
+    wait(shown, "document.all.start.disabled && !document.all.stop.disabled")
+    shown.click("#rows >> text=old")
+    wait(shown, "!document.all.start.disabled && document.all.stop.disabled")
+
+
+def test_a_supervisor_that_is_gone_is_said_and_what_was_known_stays(
+    shown: "Page", served: Served
+) -> None:
+    served.daemon.trouble = NOBODY
+    has(shown, "#banner", "no supervisor runs")
+    assert states(shown) == ["healthy", "healthy", "stopped"]
+    served.daemon.trouble = None
+    shown.locator("#banner").wait_for(state="hidden")
+
+
+def test_the_token_is_taken_out_of_the_address_and_kept(shown: "Page", served: Served) -> None:
+    assert served.token not in shown.url
+    assert served.token not in shown.content()
+    shown.reload()
+    shown.wait_for_selector("#rows tr")
+    # Nothing is in a cookie, which other ports of this machine would be sent.
+    assert shown.context.cookies() == []
+
+
+def test_without_the_token_nothing_is_shown(served: Served, page: "Page") -> None:
+    served.daemon.services = [service("tts")]
+    page.goto(f"http://127.0.0.1:{served.port}/")
+    page.locator("#locked").wait_for()
+    assert page.locator("#content").is_hidden()
+    page.goto(f"http://127.0.0.1:{served.port}/#token={'x' * 43}")
+    has(page, "#locked-reason", "not, or no longer, the right one")
+    # The command opens it once more.
+    page.goto(served.address)
+    page.wait_for_selector("#rows tr")
+    assert page.locator("#locked").is_hidden()
+
+
+def test_it_can_be_used_by_keyboard_alone(shown: "Page", served: Served) -> None:
+    shown.locator("#rows a").first.focus()
+    shown.keyboard.press("Enter")
+    wait(shown, "document.activeElement.id === 'detail-title'")
+    for _ in range(3):
+        shown.keyboard.press("Tab")
+        if shown.evaluate("document.activeElement.id") == "restart":
+            break
+    assert shown.evaluate("document.activeElement.id") == "restart"
+    shown.keyboard.press("Enter")
+    wait(shown, "document.activeElement.id === 'confirm-yes'")
+    shown.keyboard.press("Enter")
+    has(shown, "#progress-title", "healthy after")
+    assert len(served.daemon.commands) == 1
+    shown.locator("#close").focus()
+    shown.keyboard.press("Enter")
+    wait(shown, "document.activeElement.textContent === 'tts'")
+
+
+def test_a_service_has_an_address_and_the_way_back_works(shown: "Page") -> None:
+    shown.click("#rows >> text=tts")
+    wait(shown, "location.hash === '#service=tts'")
+    shown.click("#graph a >> nth=1")
+    has(shown, "#detail-title", "api")
+    shown.go_back()
+    has(shown, "#detail-title", "tts")
+    shown.go_back()
+    shown.locator("#detail").wait_for(state="hidden")
+
+
+def test_the_graph_has_what_needs_what(shown: "Page", served: Served) -> None:
+    titles = shown.locator("#graph title").all_text_contents()
+    assert titles == ["tts: healthy", "api: healthy, needs tts"]
+    assert shown.locator("#graph .edge").count() == 1
+    boxes = [
+        float(x or 0)
+        for x in (shown.locator("#graph rect").nth(n).get_attribute("x") for n in range(2))
+    ]
+    assert boxes[0] < boxes[1]
+    served.daemon.services = served.daemon.services[:1]
+    has(shown, "#graph", "No service needs another")
+
+
+@pytest.mark.parametrize("name", [None, "tts"])
+def test_it_fits_a_phone(shown: "Page", name: str | None) -> None:
+    shown.set_viewport_size({"width": 360, "height": 720})
+    if name is not None:
+        shown.click(f"#rows >> text={name}")
+        has(shown, "#log", "line 39")
+        assert shown.locator("#rows").is_hidden()
+    wait(shown, "document.documentElement.scrollWidth <= innerWidth")
+    if name is not None:
+        shown.click("#close")
+        assert shown.locator("#rows").is_visible()
+
+
+def test_a_hidden_page_asks_for_nothing(served: Served, page: "Page") -> None:
+    served.daemon.services = [service("tts", log="/nowhere/tts.log")]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.install()
+    page.goto(served.address)
+    page.wait_for_selector("#rows tr")
+
+    def hear(seconds: int) -> int:
+        """Return how often it asks while so much of its time passes."""
+        asked.clear()
+        for _ in range(seconds):
+            page.clock.run_for(1000)
+        return len(asked)
+
+    assert hear(10) >= 3
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})"
+    )
+    hear(10)  # what was under way
+    assert hear(60) == 0
+    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+    served.daemon.services[0]["restarts"] = 7
+    assert hear(10) >= 1
+
+
+def test_two_hundred_services_are_kept_up_to_date(served: Served, page: "Page") -> None:
+    def fleet(cpu: float) -> None:
+        served.daemon.services = [
+            service(
+                f"service-{n}",
+                cpu=cpu + n,
+                depends_on=[f"service-{n - 1}"] if n % 10 else [],
+                log="/nowhere/x.log",
+            )
+            for n in range(200)
+        ]
+
+    fleet(1.0)
+    page.goto(served.address)
+    page.wait_for_selector("#rows tr:nth-child(200)")
+    page.evaluate("for (const row of document.querySelectorAll('#rows tr')) row.mark = 1")
+    fleet(2.0)
+    has(page, "#rows tr:last-child", "201.0 %")
+    assert page.evaluate("[...document.querySelectorAll('#rows tr')].every((r) => r.mark === 1)")
+    assert page.locator("#graph a").count() == 200
+
+
+# Assistive technology ----------------------------------------------------------------------------
+
+
+def _axe() -> Path:
+    if named := os.environ.get("AXE_CORE"):
+        return Path(named)
+    found = importlib.util.find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        pytest.skip("axe is not here: pip install axe-playwright-python, or name it in AXE_CORE")
+    return Path(found.origin).with_name("axe.min.js")
+
+
+@pytest.fixture(params=["light", "dark"])
+def looked_at(
+    request: pytest.FixtureRequest, shown: "Page", served: Served, chromium: "Browser"
+) -> "Iterator[Page]":
+    with opened(chromium, color_scheme=request.param) as page:
+        page.goto(served.address)
+        page.wait_for_selector("#rows tr:nth-child(3)")
+        page.evaluate(_axe().read_text(encoding="utf-8"))
+        yield page
+
+
+def _faults(page: "Page") -> list[str]:
+    result: Any = page.evaluate("() => axe.run()")
+    return [
+        f"{each['id']}: {node['html']}: {node['failureSummary']}"
+        for each in result["violations"]
+        for node in each["nodes"]
+    ]
+
+
+def test_axe_finds_no_fault(looked_at: "Page", served: Served) -> None:
+    served.daemon.services[1] = down("api", state="backoff", goal="up", depends_on=["tts"])
+    served.daemon.services[2] = service("old", state="unready", notice="another voice speaks")
+    has(looked_at, "#rows", "backoff")
+    assert _faults(looked_at) == []
+    looked_at.click("#rows >> text=tts")
+    has(looked_at, "#log", "line 39")
+    looked_at.fill("#search", "line 1")
+    looked_at.click("#search-go")
+    has(looked_at, "#log mark", "line 1")
+    assert _faults(looked_at) == []
+    looked_at.click("#restart")
+    assert _faults(looked_at) == []
+    served.daemon.trouble = NOBODY
+    has(looked_at, "#banner", "no supervisor runs")
+    looked_at.click("#confirm-no")
+    assert _faults(looked_at) == []
+    looked_at.evaluate("sessionStorage.clear()")
+    looked_at.goto(f"http://127.0.0.1:{served.port}/")
+    looked_at.locator("#locked").wait_for()
+    looked_at.evaluate(_axe().read_text(encoding="utf-8"))
+    assert _faults(looked_at) == []
