@@ -440,12 +440,12 @@ def _probed(unit: Unit, event: Probed, now: float) -> Step:
             case _:
                 assert_never(verdict)
     tally = health.tally(event.kind)
-    if health is not phase.health and tally is not None and tally.last is event.result:
-        # Else it was not counted: nobody had asked, or work excused it.
-        if event.result.ok is False:
-            seen = Failing(event.kind, -tally.streak, event.result.detail)
-            unit, more = _treat(unit, seen, now)
-            effects.extend(more)
+    counted = health is not phase.health and tally is not None and tally.last is event.result
+    if counted and tally is not None and event.result.ok is False:
+        # Else nobody had asked, or work or a sleep excused it.
+        seen = Failing(event.kind, -tally.streak, event.result.detail)
+        unit, more = _treat(unit, seen, now)
+        effects.extend(more)
     if isinstance(unit.phase, Running):
         reason = change_of_reason(phase.health, unit.phase.health, event)
         if reason is not None:

@@ -21,8 +21,8 @@ from enum import Enum
 from typing import assert_never
 
 from supervisor.core import health as probes
-from supervisor.core.effects import Note
 from supervisor.core.ailments import ailment
+from supervisor.core.effects import Note
 from supervisor.core.events import Exit, RunId
 from supervisor.core.health import Health
 from supervisor.core.remedy import Chart

@@ -362,7 +362,11 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
-        time         Running UP Ask Ask
+        hung         =
+        busy         =
+        not working  =
+        put off      =
+        time         Running UP Ask Ask Ask
         respec       Running UP
         exceeded     Stopping UP stopping Signal
         resumed      Running UP
@@ -610,6 +614,10 @@ TABLE: dict[str, str] = {
         left over    Healing UP left-over Apply
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         =
         respec       Clearing UP
         exceeded     =
@@ -662,6 +670,10 @@ TABLE: dict[str, str] = {
         left over    =
         not ready    =
         not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
         time         Waiting UP Abandon remedy-skipped restarting
         respec       Healing UP
         exceeded     =
