@@ -17,12 +17,14 @@ from supervisor.control.messages import (
     Metrics,
     Plan,
     Reloading,
+    Treated,
 )
 from supervisor.control.server import Reply, Request, Routes, Stream, problem
 from supervisor.core import graph
 from supervisor.core.effects import Topic
 from supervisor.core.plan import Change, ChangeKind, fingerprint, masked, plan
-from supervisor.core.spec import FleetSpec
+from supervisor.core.remedy import amended, kept
+from supervisor.core.spec import FleetSpec, ServiceSpec
 from supervisor.core.turn import can_overlap
 from supervisor.core.unit import Running
 from supervisor.journal import Entry, Journal
@@ -30,6 +32,7 @@ from supervisor.machine import Machine
 from supervisor.output import Output
 from supervisor.posix.spawn import SpawnError
 from supervisor.probes.expectations import line_of
+from supervisor.remedy_status import treated_service
 from supervisor.runtime import Runtime
 from supervisor.status import Measured, percent_of_core, service_status
 from supervisor.tally import LATENCY_BOUNDS, service_metrics
@@ -92,6 +95,8 @@ class Api:
             ("GET", "/v1/events"): self._get_events,
             ("GET", "/v1/metrics"): self._get_metrics,
             ("POST", "/v1/courier"): self._post_courier,
+            ("GET", "/v1/remedies"): self._get_remedies,
+            ("POST", "/v1/remedies/forget"): self._post_forget,
             ("POST", "/v1/start"): self._post_start,
             ("POST", "/v1/stop"): self._post_stop,
             ("POST", "/v1/restart"): self._post_restart,
@@ -185,6 +190,12 @@ class Api:
             if service is None or entry.unit == service:
                 yield entry.message()
 
+    async def _get_remedies(self, _request: Request) -> Reply:
+        now = time.monotonic()
+        units = self._runtime.fleet.units.values()
+        treated: Treated = {"services": [treated_service(u.spec, u.chart, now) for u in units]}
+        return Reply(200, treated)
+
     # Commanding ------------------------------------------------------------------------------
 
     async def _post_start(self, request: Request) -> Reply:
@@ -196,6 +207,9 @@ class Api:
     async def _post_restart(self, request: Request) -> Reply:
         rolling = isinstance(request.json, dict) and request.json.get("rolling") is True
         return self._command(request, "roll" if rolling else "restart")
+
+    async def _post_forget(self, request: Request) -> Reply:
+        return self._command(request, "forget")
 
     async def _post_shutdown(self, _request: Request) -> Reply:
         seq = self._journal.seq
@@ -241,6 +255,8 @@ class Api:
                 self._runtime.start(asked, "by a client")
             case "stop":
                 self._runtime.stop(asked, "by a client")
+            case "forget":
+                self._runtime.forget(asked, "as a client asked")
             case "roll":
                 alone = [name for name in asked if not can_overlap(units[name].spec)]
                 if alone and names:
@@ -258,7 +274,7 @@ class Api:
         """Return what a command without names is about."""
         units = self._runtime.fleet.units.values()
         match verb:
-            case "stop":
+            case "stop" | "forget":
                 return [unit.spec.name for unit in units]
             case "restart" | "roll":
                 return [unit.spec.name for unit in units if unit.spec.enabled]
@@ -341,8 +357,13 @@ class Api:
     def _plan(self, spec: FleetSpec) -> tuple[Change, ...]:
         units = self._runtime.fleet.units
         leaving = self._runtime.fleet.leaving
-        old = {name: unit.spec for name, unit in units.items() if name not in leaving}
-        new = {one.name: one for one in spec.services}
+        # As the runs were started, and as they would be: a remedy is no change of configuration.
+        old = {
+            name: amended(unit.spec, unit.chart.of_run)
+            for name, unit in units.items()
+            if name not in leaving
+        }
+        new = {one.name: self._as_amended(one) for one in spec.services}
         running: dict[str, dict[str, str]] = {}
         wanted: dict[str, dict[str, str]] = {}
         for name, unit in units.items():
@@ -356,6 +377,13 @@ class Api:
             running[name] = self._machine.running_environment(live, wanted[name])
         return tuple(map(self._as_it_runs, plan(old, new, running, wanted)))
 
+    def _as_amended(self, spec: ServiceSpec) -> ServiceSpec:
+        """Return a new spec of a service with what remedies have set, if that would stay."""
+        unit = self._runtime.fleet.units.get(spec.name)
+        if unit is None:
+            return spec
+        return amended(spec, kept(unit.chart, unit.spec, spec).of_run)
+
     def _as_it_runs(self, change: Change) -> Change:
         """Return the change as it is for a run that an earlier configuration has started."""
         name = change.service
@@ -367,7 +395,8 @@ class Api:
             unit = overlap.unit
         # What is on its way out is being replaced already.
         live = self._machine.runs.get(name, unit.run() if isinstance(unit.phase, Running) else None)
-        if live is None or live.fingerprint in (0, fingerprint(unit.spec)):
+        started_with = amended(unit.spec, unit.chart.of_run)
+        if live is None or live.fingerprint in (0, fingerprint(started_with)):
             return change
         why = "its run was started with an earlier configuration"
         return replace(change, kind=ChangeKind.RESTART, why=(*change.why, why))

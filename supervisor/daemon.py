@@ -30,7 +30,7 @@ from supervisor.config.problems import ConfigError
 from supervisor.config.root import state_dir
 from supervisor.control.server import BindError, ControlServer
 from supervisor.core.effects import Topic
-from supervisor.core.events import Event, Exceeded, Exited
+from supervisor.core.events import Event, Exceeded, Exited, Matched, RunId
 from supervisor.core.spec import FleetSpec
 from supervisor.core.unit import Goal, Running, Stopped
 from supervisor.journal import Journal
@@ -48,6 +48,7 @@ from supervisor.posix.tree import become_subreaper
 from supervisor.runtime import Runtime
 from supervisor.succession import Succession
 from supervisor.upgrade import Handover, Origin
+from supervisor.watches import Match
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -114,7 +115,9 @@ class Daemon:
         # Wall clock for stamps that people read; everything decided is decided by monotonic time.
         self._journal = Journal(spec.state_dir, time.time)
         self._ledger = Ledger(spec.state_dir)
-        self._output = Output(spec.state_dir, spec.logs_dir, self._complain, os.environ)
+        self._output = Output(
+            spec.state_dir, spec.logs_dir, self._complain, os.environ, self._matched
+        )
         self._machine = Machine(
             state_dir=spec.state_dir,
             logs_dir=spec.logs_dir,
@@ -165,6 +168,14 @@ class Daemon:
         elif isinstance(event, Exceeded):
             self._machine.tally.exceeded(name)
         self._runtime.post(name, event)
+
+    def _matched(self, name: str, match: Match) -> None:
+        """Let the core know of a line that a remedy looks for."""
+        unit = self._runtime.fleet.units.get(name)
+        if unit is not None:
+            # A sink that was told of no run yet knows only the lines of the latest.
+            run = unit.last_run if match.run is None else RunId(match.run)
+            self._post(name, Matched(run, match.pattern, match.line))
 
     def _complain(self, text: str) -> None:
         """Write down a trouble of the daemon's own."""
@@ -223,6 +234,9 @@ class Daemon:
         """Take over what an earlier daemon left and start what is to run."""
         wanted, unwanted = [], []
         succession, services = self._succession, self._spec.services
+        for service in services:
+            # Before anything runs: what dies at once has said why.
+            self._machine.look_for(service)
         self._machine.sockets.adopt(await self._output.held(), services)
         for service in services:
             name = service.name

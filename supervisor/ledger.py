@@ -12,7 +12,7 @@ differs and every record is history.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +62,14 @@ class Record:
     in_a_row: int = 0
     recent: tuple[float, ...] = ()
     """Failures within the give-up window, on the monotonic clock of this boot."""
+    in_force: tuple[str, ...] = ()
+    """Remedies whose variables and arguments the next run gets (`supervisor.core.remedy`)."""
+    of_run: tuple[str, ...] = ()
+    """Those that the latest run was started with."""
+    rests_on: int = 0
+    """Checksum of what those rest on."""
+    uses: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """When each remedy was applied, on the monotonic clock of this boot."""
 
     def highest_run(self) -> int:
         """Return the number that the next run must exceed."""
@@ -106,10 +114,18 @@ class Ledger:
     def retire(self) -> None:
         """Mark all records as history: this daemon ended in order and left nothing running.
 
-        Only the run numbers stay, so that no two runs ever have the same.
+        The run numbers stay, so that no two runs ever have the same, and what remedies have set,
+        which holds until the configuration is changed.
         """
         for record in self.records():
-            self._records[record.unit] = Record(record.unit, record.highest_run(), wanted=True)
+            self._records[record.unit] = Record(
+                record.unit,
+                record.highest_run(),
+                wanted=True,
+                in_force=record.in_force,
+                of_run=record.of_run,
+                rests_on=record.rests_on,
+            )
         self._compact()
 
     def forget(self, unit: str) -> None:
@@ -166,8 +182,14 @@ def read_records(path: Path) -> Iterator[Record]:
             # A field that this release does not know was written by a newer one, which may have
             # been taken back: better to know less of a run than to lose it.
             record = Record(**{name: told[name] for name in told if name in _TYPES})
-            record = replace(record, recent=tuple(record.recent))
-        except (ValueError, TypeError):
+            record = replace(
+                record,
+                recent=tuple(record.recent),
+                in_force=tuple(record.in_force),
+                of_run=tuple(record.of_run),
+                uses={rule: tuple(times) for rule, times in record.uses.items()},
+            )
+        except (ValueError, TypeError, AttributeError):
             continue
         if _sound(record):
             yield record
@@ -194,12 +216,16 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "restarts": (int,),
     "in_a_row": (int,),
     "recent": (tuple,),
+    "in_force": (tuple,),
+    "of_run": (tuple,),
+    "rests_on": (int,),
+    "uses": (dict,),
 }
 
 
-_DEFAULTS: Final = {
-    field.name: field.default for field in fields(Record) if field.default is not MISSING
-}
+_DEFAULTS: Final[Mapping[str, object]] = {
+    each.name: each.default for each in fields(Record) if each.default is not MISSING
+} | {"uses": {}}
 
 
 def _sound(record: Record) -> bool:
@@ -209,5 +235,10 @@ def _sound(record: Record) -> bool:
     return (
         right
         and all(pid is None or pid > 1 for pid in (record.pid, record.other_pid))
-        and all(type(at) in (int, float) for at in record.recent)
+        and all(type(name) is str for name in (*record.in_force, *record.of_run))
+        and all(
+            type(at) in (int, float)
+            for times in (record.recent, *record.uses.values())
+            for at in times
+        )
     )

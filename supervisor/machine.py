@@ -5,16 +5,30 @@ leaves if it is killed here or there.
 """
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import TypedDict
 
 from supervisor.core.effects import Note, Topic
 from supervisor.core.events import Event, Exit, ExitCode, Exited, ProbeResult, RunId
+from supervisor.core.masking import split
 from supervisor.core.plan import fingerprint
-from supervisor.core.spec import ProbeKind, ServiceSpec
-from supervisor.core.unit import Completed, Failed, Goal, Running, Spawning, Unit, Waiting
+from supervisor.core.remedy import amended, mark, patterns_of
+from supervisor.core.remedy_words import secrets_of
+from supervisor.core.spec import ProbeKind, RemedyStep, ServiceSpec
+from supervisor.core.unit import (
+    Completed,
+    Failed,
+    Goal,
+    Healing,
+    Running,
+    Spawning,
+    Unit,
+    Waiting,
+)
 from supervisor.enrolment import Enrolment
 from supervisor.inquiry import inquire
 from supervisor.journal import Journal
@@ -38,10 +52,14 @@ from supervisor.posix.trampoline import never_started
 from supervisor.posix.tree import Tree
 from supervisor.posix.usage import Usage, tree_usage
 from supervisor.probes import Context, Prober
+from supervisor.remedy_steps import Ground, take
 from supervisor.runs import LiveRun, Runs
 from supervisor.sockets import HeldSockets, Private, busy_ports, port_is_free, private
 from supervisor.surroundings import surroundings
 from supervisor.tally import Tally
+
+READ_OUT = 0.5
+"""Seconds that a restart waits, at most, for what remedies look for in the last output."""
 
 KILL_TIMEOUT = 5.0
 """Seconds within which SIGKILL must have ended a tree, or what is left is reported."""
@@ -98,10 +116,12 @@ class Machine:
 
     # What the runtime asks -------------------------------------------------------------------
 
-    def spawn(self, spec: ServiceSpec, run: RunId, *, beside: bool) -> int:
+    def spawn(self, unit: Unit, run: RunId, *, beside: bool) -> int:
         """See `Host.spawn`."""
+        spec = amended(unit.spec, unit.chart.in_force)
         self._check_ports(spec)
         environment = self.environment(spec, run)
+        self.look_for(unit.spec)
         try:
             output = self._output.open(spec.name, spec.logs)
         except OutputError as error:
@@ -125,7 +145,7 @@ class Machine:
                 cgroup=None if group is None else group.path,
             )
             live_mark = checksum(environment)
-            self._intend(spec, run, live_mark, beside=beside)
+            self._intend(unit, spec, run, live_mark, beside=beside)
             # Before the spawn, so that it stands above all that the run prints.
             self._output.mark(spec.name, f"run {run} begins")
             pid = spawn(command)
@@ -190,7 +210,7 @@ class Machine:
             return ()
         if not self.runs.members(live) and all(map(port_is_free, live.spec.ports)):
             self.runs.drop(name, run)
-            return ()
+            return self._read_out(live) if patterns_of(live.spec) else ()
         return self._clear(live, grace)
 
     async def _clear(self, live: LiveRun, grace: float) -> tuple[str, ...]:
@@ -200,7 +220,19 @@ class Machine:
         if not left:
             self.runs.drop(live.spec.name, live.run)
         # Otherwise it is kept: the next stop tries again.
+        if patterns_of(live.spec):
+            await self._read_out(live)
         return left
+
+    async def _read_out(self, live: LiveRun) -> tuple[str, ...]:
+        """Return, with nothing left over, when the last that a run printed has been looked at.
+
+        So that a remedy for what it said before it died comes before the decision on it.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READ_OUT):
+                await self._output.flush(live.spec.name)
+        return ()
 
     async def end_rest(self, live: LiveRun, grace: float) -> tuple[str, ...]:
         """SIGTERM, `grace` seconds, SIGKILL: to all of a run that is left.
@@ -253,10 +285,18 @@ class Machine:
         self.tally.probed(spec.name, kind, result)
         return result
 
+    async def apply(self, spec: ServiceSpec, run: RunId, step: RemedyStep) -> tuple[bool, str]:
+        """See `Host.apply`."""
+        launcher = ServiceLauncher(self.launcher, spec.user, spec.umask)
+        ground = Ground(spec.cwd, lambda: self.environment(spec, run), launcher)
+        ok, detail = await take(step, ground)
+        return ok, split(detail, secrets_of(spec)).masked()
+
     def settled(self, unit: Unit, overlap: Unit | None) -> None:
         """See `Host.settled`."""
         name = unit.spec.name
         self._output.keep_to(name, unit.spec.logs)
+        self.look_for(unit.spec)
         if unit.run() is None and overlap is None and not _is_to_come(unit):
             # Nobody will answer: refused at once is kinder than a wait without end.
             self.sockets.stop_listening(name)
@@ -302,6 +342,10 @@ class Machine:
                 pass
 
     # What others ask -------------------------------------------------------------------------
+
+    def look_for(self, spec: ServiceSpec) -> None:
+        """Have the sink look for what the remedies of a service wait for."""
+        self._output.watch(spec.name, patterns_of(spec))
 
     def keep(self, live: LiveRun) -> None:
         """Take a run in that lives already, or just now."""
@@ -378,7 +422,9 @@ class Machine:
             known = self._fingerprints[spec.name] = (spec, fingerprint(spec))
         return known[1]
 
-    def _intend(self, spec: ServiceSpec, run: RunId, environment: int, *, beside: bool) -> None:
+    def _intend(
+        self, unit: Unit, spec: ServiceSpec, run: RunId, environment: int, *, beside: bool
+    ) -> None:
         """Write down that a run is about to be started; its pid follows when the turn is over."""
         old = self._ledger.record(spec.name) or Record(spec.name, run, wanted=True)
         if beside:
@@ -397,6 +443,7 @@ class Machine:
                 environment=environment,
                 phase="",
                 reason="",
+                **_charted(unit),
             )
         self._ledger.put(record)
 
@@ -425,10 +472,35 @@ class Machine:
             restarts=unit.restarts,
             in_a_row=unit.record.in_a_row,
             recent=unit.record.recent,
+            **_charted(unit),
         )
 
 
-_PHASES: Mapping[type, str] = {Failed: "failed", Completed: "completed", Waiting: "waiting"}
+class _Charted(TypedDict):
+    in_force: tuple[str, ...]
+    of_run: tuple[str, ...]
+    rests_on: int
+    uses: Mapping[str, tuple[float, ...]]
+
+
+def _charted(unit: Unit) -> _Charted:
+    """Return what the ledger has of remedies."""
+    chart = unit.chart
+    return {
+        "in_force": chart.in_force,
+        "of_run": chart.of_run,
+        "rests_on": mark(unit.spec, chart) if chart.in_force or chart.of_run else 0,
+        "uses": {use.rule: use.times for use in chart.uses},
+    }
+
+
+# The steps of a remedy are not taken twice: the next daemon tries at once whether they have helped.
+_PHASES: Mapping[type, str] = {
+    Failed: "failed",
+    Completed: "completed",
+    Waiting: "waiting",
+    Healing: "waiting",
+}
 
 
 def _has_started(unit: Unit, before: Record | None) -> bool:

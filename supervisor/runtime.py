@@ -18,8 +18,20 @@ from typing import Any, Protocol, assert_never
 
 from supervisor.clocks import Clocks
 from supervisor.core import fleet as fleets
-from supervisor.core.effects import Ask, Clear, Effect, Kill, Note, Signal, Spawn, Topic
+from supervisor.core.effects import (
+    Abandon,
+    Apply,
+    Ask,
+    Clear,
+    Effect,
+    Kill,
+    Note,
+    Signal,
+    Spawn,
+    Topic,
+)
 from supervisor.core.events import (
+    Applied,
     Cleared,
     Event,
     Probed,
@@ -28,7 +40,8 @@ from supervisor.core.events import (
     Spawned,
     SpawnFailed,
 )
-from supervisor.core.spec import FleetSpec, ProbeKind, ServiceSpec
+from supervisor.core.remedy import amended
+from supervisor.core.spec import FleetSpec, ProbeKind, RemedyStep, ServiceSpec
 from supervisor.core.turn import Fleet, Turn
 from supervisor.core.unit import Clearing, Goal, Past, Spawning, Stopping, Unit
 from supervisor.posix.spawn import SpawnError
@@ -48,8 +61,8 @@ class Host(Protocol):
     before it has returned.
     """
 
-    def spawn(self, spec: ServiceSpec, run: RunId, *, beside: bool) -> int:
-        """Start the command and return the pid; raise `SpawnError`.
+    def spawn(self, unit: Unit, run: RunId, *, beside: bool) -> int:
+        """Start the command of a unit, as amended by remedies; return the pid, raise `SpawnError`.
 
         `beside`: another run of the service lives, and stays until this one is ready.
         """
@@ -74,6 +87,12 @@ class Host(Protocol):
         """Make one probe of this very run, within its time-out.
 
         Unless `even_if_busy`, only if the service works on nothing else.
+        """
+
+    async def apply(self, spec: ServiceSpec, run: RunId, step: RemedyStep) -> tuple[bool, str]:
+        """Take one step of a remedy; tell whether it succeeded, and what came of it in words.
+
+        It is over soon after its time-out at the latest, and at once if it is cancelled.
         """
 
     def settled(self, unit: Unit, overlap: Unit | None) -> None:
@@ -115,6 +134,8 @@ class Runtime:
         self._awake_since = float("-inf")
         """When time was last found to have stood still; a timer of before then is not late."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._steps: dict[tuple[str, int], asyncio.Task[None]] = {}
+        """Steps of remedies that are under way."""
         self._probes: set[asyncio.Task[None]] = set()
         """Those of the tasks that a sleep makes worthless."""
         self._change = asyncio.Event()
@@ -139,6 +160,11 @@ class Runtime:
     def roll(self, names: Iterable[str], why: str) -> None:
         """Restart services with the old run in service until the new one is ready."""
         self._carry_out(fleets.roll(self.fleet, names, why, self._clock()))
+        self._drain()
+
+    def forget(self, names: Iterable[str], why: str) -> None:
+        """Let what remedies have set hold no more from the next start on."""
+        self._carry_out(fleets.forget(self.fleet, names, why, self._clock()))
         self._drain()
 
     def reload(
@@ -233,13 +259,12 @@ class Runtime:
         if isinstance(effect, Note):
             self._host.note(name, effect)
             return
-        spec = self.fleet.units[name].spec
+        unit, overlap = self.fleet.units[name], self.fleet.overlaps.get(name)
         match effect:
             case Spawn(run=run):
-                overlap = self.fleet.overlaps.get(name)
                 beside = overlap is not None and overlap.unit.run() == run
                 try:
-                    pid = self._host.spawn(spec, run, beside=beside)
+                    pid = self._host.spawn(unit, run, beside=beside)
                 except SpawnError as refusal:
                     failed = SpawnFailed(run, refusal.why, retry=refusal.retry)
                     self._inbox.append((name, failed))
@@ -258,9 +283,19 @@ class Runtime:
                 else:
                     _ = self._begin(self._clear(name, run, left))
             case Ask(run=run, kind=kind, even_if_busy=even_if_busy):
+                if overlap is not None and overlap.unit.run() == run:
+                    unit = overlap.unit
+                spec = amended(unit.spec, unit.chart.of_run)
                 task = self._begin(self._probe(spec, run, kind, even_if_busy))
                 self._probes.add(task)
                 task.add_done_callback(self._probes.discard)
+            case Apply(run=run, number=number, step=step):
+                spec = amended(unit.spec, unit.chart.in_force)
+                work = self._apply(spec, run, number, step)
+                self._steps[name, number] = self._begin(work)
+            case Abandon(number=number):
+                if (step_of := (name, number)) in self._steps:
+                    self._steps.pop(step_of).cancel()
             case _:
                 assert_never(effect)
 
@@ -328,6 +363,14 @@ class Runtime:
         self._inbox = deque(each for each in self._inbox if not isinstance(each[1], Probed))
         self._awake_since = self._clock()
         self._carry_out(fleets.resume(self.fleet, lost, self._awake_since))
+
+    async def _apply(self, spec: ServiceSpec, run: RunId, number: int, step: RemedyStep) -> None:
+        try:
+            ok, detail = await self._host.apply(spec, run, step)
+        except Exception as error:  # noqa: BLE001 - without an answer the remedy would hang
+            ok, detail = False, f"it could not be done: {type(error).__name__}: {error}"
+        self._steps.pop((spec.name, number), None)
+        self.post(spec.name, Applied(number, ok, detail))
 
     # The timer -------------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ def service_status(
         "overlap": None if overlap is None else _overlap_status(overlap),
         "last_exit": None if unit.last_exit is None else describe_exit(unit.last_exit),
         "enabled": spec.enabled,
+        "remedies": list(unit.chart.in_force),
         "depends_on": [dependency.on for dependency in spec.depends_on],
         "log": log,
         "log_lost": log_lost,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from supervisor.core import remedy
 from supervisor.core.effects import Topic
 from supervisor.core.events import Adopted, Event, Exited, RunId
 from supervisor.core.plan import fingerprint
@@ -33,6 +34,7 @@ from supervisor.posix.identity import (
     started_monotonic,
 )
 from supervisor.posix.watch import watch_exit
+from supervisor.remedy_status import chart_of
 from supervisor.runs import LiveRun
 
 GRACE = 1.0
@@ -54,6 +56,8 @@ class Succession:
         past = {record.unit: _past(record) for record in self.ledger.records()}
         for spec in specs:
             record = self.ledger.record(spec.name)
+            if record is not None:
+                past[spec.name] = replace(past[spec.name], chart=chart_of(record, spec, boot_id()))
             if record is not None and spec.restart.policy == "never" and self._has_ended(record):
                 reason = (
                     f"run {record.run} ended while no daemon was there to see how, and its restart "
@@ -97,17 +101,18 @@ class Succession:
         if not ours and not is_alive(leader):
             return None
         name, run = spec.name, RunId(record.run)
+        started_with = remedy.amended(spec, chart_of(record, spec, boot_id()).of_run)
         tree = self.machine.tree(Marker(self.machine.fleet, name, run), leader, ours=ours)
         group = self.machine.enrolment.find(name, run)
         live = LiveRun(
-            spec,
+            started_with,
             run,
             tree,
             record.fingerprint,
             environment_mark=record.environment,
             group=group,
         )
-        if record.fingerprint not in (0, fingerprint(spec)):
+        if record.fingerprint not in (0, fingerprint(started_with)):
             text = "it was started with another configuration; atlasctl reload would replace it"
             self.journal.append(name, Topic.STALE, text, run)
         if not ours:

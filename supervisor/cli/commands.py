@@ -181,6 +181,15 @@ COMMANDS = (
         (options.keep, options.strangers, options.dry_run, options.json, options.services),
     ),
     Command(
+        "remedies",
+        "remedies:remedies",
+        "show what is done about known failures",
+        "Show the remedies of services: what each looks for, what it does, how often it was "
+        "applied and what is in force. --dry-run tries them on what was printed and happened of "
+        "late, and changes nothing. Both work without a supervisor.",
+        (options.rehearse, options.forget, options.json, options.services),
+    ),
+    Command(
         "models",
         "models:models",
         "fetch and check the files of models",

@@ -22,6 +22,7 @@ from supervisor.control.messages import (
     Metrics,
     Plan,
     Reloading,
+    Treated,
     Upgrading,
 )
 from supervisor.control.socket import SocketPathError
@@ -147,6 +148,16 @@ def compare(client: ControlClient, spec: object) -> Plan:
 def apply(client: ControlClient, spec: object, *, rolling: bool) -> Reloading:
     """Let the daemon go by this spec from now on; it answers before services have followed."""
     return cast("Reloading", client.post("/v1/reload", {"spec": spec, "rolling": rolling}))
+
+
+def treated(client: ControlClient) -> Treated:
+    """Return the remedies of every service. Raises DaemonNotRunning or ControlError."""
+    return cast("Treated", client.get("/v1/remedies"))
+
+
+def forget(client: ControlClient, names: Sequence[str]) -> Accepted:
+    """Let what remedies have set hold no more from the next start on."""
+    return cast("Accepted", client.post("/v1/remedies/forget", {"services": list(names)}))
 
 
 def upgrade(client: ControlClient) -> Upgrading:

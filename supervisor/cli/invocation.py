@@ -46,6 +46,7 @@ class Invocation:
     wait: bool = True
     rolling: bool = False
     details: bool = False
+    forget: bool = False
     take_down: bool = False
     compiled: str = ""
     login: bool = False

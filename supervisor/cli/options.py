@@ -71,6 +71,25 @@ def details(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def dry_run(parser: argparse.ArgumentParser) -> None:
+    """Take `--dry-run`."""
+    parser.add_argument(
+        "--dry-run",
+        dest="dry_run",
+        action="store_true",
+        help="show what would have been done of late, by logs and journal",
+    )
+
+
+def forget(parser: argparse.ArgumentParser) -> None:
+    """Take `--forget`."""
+    parser.add_argument(
+        "--forget",
+        action="store_true",
+        help="let what they have set hold no more from the next start on; limits begin anew",
+    )
+
+
 def take_down(parser: argparse.ArgumentParser) -> None:
     """Take `--take-down`."""
     parser.add_argument(
@@ -158,7 +177,7 @@ def keep(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def dry_run(parser: argparse.ArgumentParser) -> None:
+def rehearse(parser: argparse.ArgumentParser) -> None:
     """Take `--dry-run`."""
     parser.add_argument(
         "--dry-run", dest="dry_run", action="store_true", help="show what it would do, do nothing"

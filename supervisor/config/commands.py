@@ -47,8 +47,17 @@ def _is_command(path: Path) -> bool:
             ("services", _, "command")
             | ("services", _, "probes", _, "exec")
             | ("services", _, "doctor", "command")
+            | ("services", _, "remedies", _, "do", "run" | "wait_for", "command")
             | ("notify", _, "command")
         ):
+            return True
+        case _:
+            return False
+
+
+def _has_commands(path: Path) -> bool:
+    match path:
+        case ("notify",) | ("services", _, "remedies"):
             return True
         case _:
             return False
@@ -63,9 +72,9 @@ def _replaced(table: Table, path: Path, file: str, problems: list[Problem]) -> T
 
 
 def _replace(node: Node, path: Path, file: str, problems: list[Problem]) -> Node:
-    if isinstance(node, Table) and len(path) < 5:
+    if isinstance(node, Table) and len(path) < 7:
         return _replaced(node, path, file, problems)
-    if isinstance(node, Sequence) and path == ("notify",):
+    if isinstance(node, Sequence) and _has_commands(path):
         entries = (
             _replace(item, (*path, at), file, problems) for at, item in enumerate(node.items)
         )

@@ -10,7 +10,7 @@ from supervisor.config.fields import kind_words
 from supervisor.config.json_schema import fleet_schema
 from supervisor.config.problems import Problem, clip, format_path
 
-_LATER = ("remedies", "upgrade", "rolling", "schedule")
+_LATER = ("upgrade", "rolling", "schedule")
 """Keys that the design has and this release has not."""
 
 

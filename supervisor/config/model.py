@@ -31,6 +31,7 @@ from supervisor.config.model_files import Models
 from supervisor.config.notify_model import MetricsFile, Targets
 from supervisor.config.probe_model import DAY, Probes
 from supervisor.config.quantities import SpellingError, parse_endpoint
+from supervisor.config.remedy_model import Remedies
 from supervisor.config.shapes import (
     ACCOUNT,
     VARIABLE,
@@ -323,6 +324,10 @@ class Service(Defaults):
     probes: Probes = Field(default_factory=Probes, description="How it is known that it works.")
     doctor: Doctor | None = Field(
         default=None, description="What `atlasctl doctor` runs to find out what is wrong with it."
+    )
+    remedies: Remedies = Field(
+        default_factory=list,
+        description="Known failures and what helps against each; the first that fits is applied.",
     )
     depends_on: Annotated[
         dict[Name, Dependency],

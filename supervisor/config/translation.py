@@ -7,27 +7,20 @@ What can only be known here (a probe without a target, a URL that is no address)
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 from urllib.parse import urlsplit
 
 from supervisor.config import model, probe_model
 from supervisor.config.document import Path
+from supervisor.config.findings import Finding as Finding
 from supervisor.config.model_files import model_spec
 from supervisor.config.notify_model import metrics_file, targets
 from supervisor.config.payloads import connectable
 from supervisor.config.quantities import SpellingError, parse_host
+from supervisor.config.remedies import remedies_of
 from supervisor.config.root import STATE_DIR, Folders
 from supervisor.core import spec
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What is wrong at a path of keys, not yet given its line."""
-
-    path: Path
-    message: str
-    hint: str
 
 
 def fleet_spec(
@@ -69,7 +62,7 @@ def service_spec(
         kind: _probe_spec(given, target, (*path, "probes", kind.value), findings)
         for kind, given in _probes(read.probes).items()
     }
-    return spec.ServiceSpec(
+    made = spec.ServiceSpec(
         name=name,
         description=read.description,
         command=tuple(read.command),
@@ -105,6 +98,7 @@ def service_spec(
         umask=read.umask,
         user=read.user,
     )
+    return replace(made, remedies=remedies_of(read.remedies, made, folders, findings))
 
 
 def _doctor_spec(read: model.Doctor | None) -> spec.DoctorSpec | None:

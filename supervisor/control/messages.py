@@ -54,6 +54,8 @@ class ServiceStatus(TypedDict):
     """None unless two runs of it live at once."""
     last_exit: str | None
     enabled: bool
+    remedies: list[str]
+    """Rules whose variables and arguments are in force."""
     depends_on: list[str]
     log: str
     log_lost: int
@@ -133,6 +135,40 @@ class Upgrading(TypedDict):
     """The journal's number before the command."""
     pid: int
     """Of the daemon, now and afterwards."""
+
+
+class RemedyStatus(TypedDict):
+    """One rule of a service, in words, and what came of it."""
+
+    name: str
+    when: str
+    do: str
+    """Secrets masked."""
+    limit: str
+    dry_run: bool
+    uses: int
+    """How often it was applied within its limit's time."""
+    age: float | None
+    """Seconds since it was applied last; None: not within that time."""
+    used_up: bool
+    """It is not applied again for now."""
+    in_force: bool
+    """The next run gets what it sets."""
+
+
+class TreatedService(TypedDict):
+    """The remedies of one service."""
+
+    service: str
+    rules: list[RemedyStatus]
+    pending: bool
+    """What is in force differs from what the latest run was started with."""
+
+
+class Treated(TypedDict):
+    """The whole of `GET /v1/remedies`."""
+
+    services: list[TreatedService]
 
 
 class EventMessage(TypedDict):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Final
 
-from supervisor.core import masking
+from supervisor.core import masking, remedy_words
 from supervisor.core.exits import SIGNAL_NAMES
 from supervisor.core.spec import (
     Dependency,
@@ -19,6 +19,7 @@ from supervisor.core.spec import (
     GiveUp,
     HttpCheck,
     ProbeSpec,
+    Remedy,
     SocketSpec,
     TcpCheck,
     Wav,
@@ -102,6 +103,10 @@ class Differences:
             case tuple(), tuple() if name == "sockets":
                 for socket, before, now in _by_name(_sockets(old), _sockets(new)):
                     yield _line(f"{label}.{socket}", *(_or_none(v) for v in (before, now)))
+            case tuple(), tuple() if name == "remedies":
+                for rule, before, now in _by_name(_rules(old), _rules(new)):
+                    shown = (masking.split(_or_none(v), self.known) for v in (before, now))
+                    yield _line(f"{label}.{rule}", *(text.masked() for text in shown))
             case (HttpCheck(), HttpCheck()) | (TcpCheck(), TcpCheck()) | (ExecCheck(), ExecCheck()):
                 if isinstance(old, ExecCheck) and isinstance(new, ExecCheck):
                     words = self._arguments(old.command, new.command)
@@ -235,6 +240,10 @@ def _sockets(sockets: Sequence[SocketSpec]) -> Pairs:
 def _socket(socket: SocketSpec) -> str:
     addresses = ", ".join(_address(host, port) for host, port in socket.addresses)
     return f"{addresses} (backlog {socket.backlog})"
+
+
+def _rules(remedies: Sequence[Remedy]) -> Pairs:
+    return [(rule.name, remedy_words.rule(rule)) for rule in remedies]
 
 
 def _address(host: str, port: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from supervisor.core.events import RunId
-from supervisor.core.spec import ProbeKind
+from supervisor.core.spec import ProbeKind, RemedyStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,25 @@ class Ask:
     kind: ProbeKind
     even_if_busy: bool = True
     """False: only if the service works on nothing; if it does, the answer is that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Take one step of a remedy. Answer: `Applied`, soon after the step's time-out at the latest.
+
+    `run` is the run that called for it, which may be gone.
+    """
+
+    run: RunId
+    number: int
+    step: RemedyStep
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """End what was begun by `Apply`; its answer is wanted no more."""
+
+    number: int
 
 
 class Topic(StrEnum):
@@ -115,4 +134,4 @@ class Note:
     run: RunId | None = None
 
 
-Effect = Spawn | Signal | Kill | Clear | Ask | Note
+Effect = Spawn | Signal | Kill | Clear | Ask | Apply | Abandon | Note

@@ -106,6 +106,13 @@ class Respec:
     spec: ServiceSpec
 
 
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """What remedies have set holds no more from the next start on, and their limits begin anew."""
+
+    why: str
+
+
 # What the fleet tells a unit -----------------------------------------------------------------
 
 
@@ -191,6 +198,29 @@ class Exceeded:
 
 
 @dataclass(frozen=True, slots=True)
+class Matched:
+    """The run printed a line that fits a pattern of a remedy.
+
+    It may come when the run is gone already: what it printed last is why it is.
+    """
+
+    run: RunId
+    pattern: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A step of a remedy is over."""
+
+    number: int
+    """Of the `Apply` that this answers."""
+    ok: bool
+    detail: str
+    """What came of it, in words: "rm exited with code 0"."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """The machine slept, or the daemon could not act for a while: nothing seen meanwhile counts."""
 
@@ -208,6 +238,7 @@ Event = (
     | Stop
     | Restart
     | Respec
+    | Forget
     | Admitted
     | Held
     | Spawned
@@ -217,6 +248,8 @@ Event = (
     | Cleared
     | Probed
     | Exceeded
+    | Matched
+    | Applied
     | Resumed
     | TimePassed
 )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from supervisor.core.events import Event, Restart, Stop
+from supervisor.core.events import Event, Forget, Restart, Stop
 from supervisor.core.spec import FleetSpec, ServiceSpec
 from supervisor.core.turn import Fleet, Turn, Work, shaped
 from supervisor.core.unit import Failed, Goal, Past, Unit, Waiting
@@ -29,7 +29,7 @@ def _unit(spec: ServiceSpec, past: Past, now: float) -> Unit:
     unit = Unit(
         spec, reason=past.reason or first, since=now, last_run=past.last_run, record=past.record
     )
-    unit = replace(unit, restarts=past.restarts)
+    unit = replace(unit, restarts=past.restarts, chart=past.chart)
     if past.phase is None:
         return unit
     return replace(unit, goal=Goal.UP, phase=past.phase, reason=past.reason)
@@ -99,6 +99,14 @@ def roll(fleet: Fleet, names: Iterable[str], why: str, now: float) -> Turn:
         if name not in fleet.leaving and not isinstance(work.held_back.get(name), Restart):
             work.held_back.pop(name, None)
             work.rolls[name] = why
+    return work.settle()
+
+
+def forget(fleet: Fleet, names: Iterable[str], why: str, now: float) -> Turn:
+    """Let what remedies have set for these services hold no more from their next start on."""
+    work = Work(fleet, now)
+    for name in names:
+        work.deliver(name, Forget(why))
     return work.settle()
 
 

@@ -49,6 +49,7 @@ NEEDS_RESTART: Final[Mapping[str, bool]] = {
     "stop": False,
     "depends_on": False,
     "logs": False,
+    "remedies": False,
 }
 """Whether a run must be replaced for a change of this field to hold. `name` is what services are
 matched by, so it never changes."""

@@ -203,6 +203,110 @@ class SocketSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputTrigger:
+    """A line that the service prints fits a pattern (`supervisor.core.pattern`)."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExitTrigger:
+    """A run ends so, and nobody has asked it to end."""
+
+    codes: tuple[int, ...] = ()
+    signals: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeTrigger:
+    """A probe fails so many times in a row, and the last time in words that fit a pattern."""
+
+    probe: ProbeKind
+    failed: int = 1
+    says: str | None = None
+
+
+Trigger = OutputTrigger | ExitTrigger | ProbeTrigger
+
+
+@dataclass(frozen=True, slots=True)
+class RemedyCommand:
+    """A command, run with the service's own cwd and environment, that must exit 0 in time."""
+
+    command: tuple[str, ...]
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class PortFree:
+    """Nobody listens on a TCP port."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileExists:
+    """There is something at a path."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeds:
+    """A command exits 0."""
+
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """Something that must come true in time; it is looked at again every second."""
+
+    condition: PortFree | FileExists | Succeeds
+    timeout: float = 60.0
+
+
+RemedyStep = RemedyCommand | WaitFor
+"""What takes time, and is done while no run of the service lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemedyLimit:
+    """A rule is applied so many times at most within so many seconds."""
+
+    times: int = 3
+    within: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A rule: what a known failure looks like, and what helps."""
+
+    name: str
+    when: Trigger
+    set_env: Mapping[str, str] = field(default_factory=dict)
+    set_args: Mapping[str, str | bool] = field(default_factory=dict)
+    """By flag: its value, or True for a flag without one, or False for no such flag."""
+    run: RemedyCommand | None = None
+    wait_for: WaitFor | None = None
+    restart: bool = False
+    give_up: str | None = None
+    """Why trying again is no use; such a rule has no other action."""
+    limit: RemedyLimit = field(default_factory=RemedyLimit)
+    dry_run: bool = False
+    """It is only told what would be done."""
+
+    @property
+    def ends_the_run(self) -> bool:
+        """Tell whether the run that called for it is ended by it."""
+        return not self.dry_run and (self.restart or self.give_up is not None)
+
+    def steps(self) -> tuple[RemedyStep, ...]:
+        """Return what takes time, in order."""
+        return tuple(step for step in (self.run, self.wait_for) if step is not None)
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSpec:
     """All that is needed to run one service and to judge whether it works."""
 
@@ -235,6 +339,8 @@ class ServiceSpec:
     """Not inherited: what a service writes must not depend on which shell started the daemon."""
     user: str | None = None
     """Name of the account that it runs as, where the daemon is root's; None: the daemon's own."""
+    remedies: tuple[Remedy, ...] = ()
+    """Looked through in order: the first that fits, and may be applied, is."""
     description: str = ""
 
     def probe(self, kind: ProbeKind) -> ProbeSpec | None:

@@ -8,18 +8,32 @@ what is expected of each phase and event.
 from dataclasses import replace
 from typing import assert_never
 
+from supervisor.core import healing, restart
 from supervisor.core import health as probes
-from supervisor.core import restart
+from supervisor.core import remedy as remedies
 from supervisor.core.ailments import change_of_reason
-from supervisor.core.effects import Ask, Clear, Effect, Kill, Note, Signal, Spawn, Topic
+from supervisor.core.effects import (
+    Abandon,
+    Ask,
+    Clear,
+    Effect,
+    Kill,
+    Note,
+    Signal,
+    Spawn,
+    Topic,
+)
 from supervisor.core.events import (
     Admitted,
     Adopted,
+    Applied,
     Cleared,
     Event,
     Exceeded,
     Exited,
+    Forget,
     Held,
+    Matched,
     Probed,
     Respec,
     Restart,
@@ -34,6 +48,7 @@ from supervisor.core.events import (
 from supervisor.core.exits import describe_exit, signal_words
 from supervisor.core.health import Health
 from supervisor.core.patience import waits_for_idleness
+from supervisor.core.remedy_words import Failing, Printed, Seen, title
 from supervisor.core.restart import Again, Done, Enough, Record
 from supervisor.core.spec import ProbeKind, ServiceSpec
 from supervisor.core.unit import (
@@ -42,6 +57,7 @@ from supervisor.core.unit import (
     Completed,
     Failed,
     Goal,
+    Healing,
     Phase,
     Running,
     Spawning,
@@ -74,12 +90,14 @@ KILL_AGAIN = 5.0
 def step(unit: Unit, event: Event, now: float) -> Step:
     """Return the unit as it is after `event`, and what is to be done about it."""
     match event:
-        case Start(why=why):
-            return _start(unit, why, now)
-        case Stop(why=why, asked=asked):
-            return _stop(unit, f"stop asked: {why}" if asked else why, now)
-        case Restart(why=why):
-            return _restart(unit, why, now)
+        case Start() | Stop() | Restart():
+            return _operators_word(unit, event, now)
+        case Forget(why=why):
+            return _forget(unit, why)
+        case Matched():
+            return _matched(unit, event, now)
+        case Applied():
+            return healing.applied(unit, event, now)
         case Admitted():
             return _admitted(unit, now)
         case Held(why=why):
@@ -120,17 +138,35 @@ def _of_this_run(
 
 
 def _enter(unit: Unit, phase: Phase, reason: str, now: float) -> Unit:
-    return replace(unit, phase=phase, reason=reason, since=now)
+    return unit.entering(phase, reason, now)
 
 
 # What operators ask --------------------------------------------------------------------------
+
+
+def _operators_word(unit: Unit, event: Start | Stop | Restart, now: float) -> Step:
+    """Do what was asked; it goes before what a remedy is about to do."""
+    begun = [unit.phase.number] if isinstance(unit.phase, Healing) else []
+    if unit.beside is not None and not isinstance(event, Start):
+        begun.append(unit.beside.number)
+        unit = replace(unit, beside=None)
+    match event:
+        case Start(why=why):
+            unit, effects = _start(unit, why, now)
+        case Stop(why=why, asked=asked):
+            unit, effects = _stop(unit, f"stop asked: {why}" if asked else why, now)
+        case Restart(why=why):
+            unit, effects = _restart(unit, why, now)
+        case _:
+            assert_never(event)
+    return unit, (*map(Abandon, begun), *effects)
 
 
 def _start(unit: Unit, why: str, now: float) -> Step:
     match unit.phase:
         case Failed(left=run) if run is not None:
             return _clear_again(_clean(unit), run, f"start asked: {why}", now)
-        case Stopped() | Failed() | Completed() | Waiting():
+        case Stopped() | Failed() | Completed() | Waiting() | Healing():
             return _begin_anew(unit, f"start asked: {why}", now)
         case Blocked() | Running():
             return unit, ()
@@ -147,16 +183,16 @@ def _restart(unit: Unit, why: str, now: float) -> Step:
     match unit.phase:
         case Failed(left=run) if run is not None:
             return _clear_again(_clean(unit), run, words, now)
-        case Stopped() | Failed() | Completed() | Waiting() | Blocked():
+        case Stopped() | Failed() | Completed() | Waiting() | Healing() | Blocked():
             return _begin_anew(unit, words, now)
         case Spawning():
             return _clean(unit), (Note(Topic.ASKED, words),)
         case Running(run=run, pid=pid, started_at=started_at):
             return _end(_clean(unit), run, pid, started_at, words, now, failure=None)
         case Stopping():
-            phase: Phase = replace(unit.phase, failure=None)
+            phase: Phase = replace(unit.phase, failure=None, remedy=None)
         case Clearing():
-            phase = replace(unit.phase, asked=True, failure=None)
+            phase = replace(unit.phase, asked=True, failure=None, remedy=None)
         case _:
             assert_never(unit.phase)
     return _clean(replace(unit, phase=phase, reason=words)), (Note(Topic.ASKED, words),)
@@ -170,16 +206,16 @@ def _stop(unit: Unit, words: str, now: float) -> Step:
         return unit, ()
     unit = replace(unit, goal=Goal.DOWN)
     match unit.phase:
-        case Stopped() | Blocked() | Waiting() | Failed() | Completed():
+        case Stopped() | Blocked() | Waiting() | Healing() | Failed() | Completed():
             return _enter(unit, Stopped(), words, now), (Note(Topic.STOPPED, words),)
         case Spawning():
             return unit, (Note(Topic.ASKED, words),)
         case Running(run=run, pid=pid, started_at=started_at):
             return _end(unit, run, pid, started_at, words, now, failure=None)
         case Stopping():
-            phase: Phase = replace(unit.phase, failure=None)
+            phase: Phase = replace(unit.phase, failure=None, remedy=None)
         case Clearing():
-            phase = replace(unit.phase, asked=True, failure=None)
+            phase = replace(unit.phase, asked=True, failure=None, remedy=None)
         case _:
             assert_never(unit.phase)
     return replace(unit, phase=phase, reason=words), (Note(Topic.ASKED, words),)
@@ -204,7 +240,23 @@ def _respec(unit: Unit, spec: ServiceSpec, now: float) -> Step:
     if isinstance(phase, Running):
         health = probes.adapt(spec, phase.run, phase.started_at, phase.health, now)
         phase = replace(phase, health=health)
-    return replace(unit, spec=spec, phase=phase), ()
+    chart = remedies.kept(unit.chart, unit.spec, spec)
+    notes: tuple[Effect, ...] = ()
+    if gone := [name for name in unit.chart.in_force if name not in chart.in_force]:
+        text = f"remedies in force no more, for what they rest on was changed: {', '.join(gone)}"
+        notes = (Note(Topic.REMEDY, text),)
+    return replace(unit, spec=spec, phase=phase, chart=chart), notes
+
+
+def _forget(unit: Unit, why: str) -> Step:
+    gone = ", ".join(unit.chart.in_force)
+    chart = replace(unit.chart, in_force=(), uses=())
+    if chart == unit.chart:
+        return unit, ()
+    text = f"remedies forgotten {why}: from its next start on it runs as it is configured"
+    if gone:
+        text += f", without what {gone} has set"
+    return replace(unit, chart=chart), (Note(Topic.REMEDY, text),)
 
 
 # What the fleet says -------------------------------------------------------------------------
@@ -214,7 +266,8 @@ def _admitted(unit: Unit, now: float) -> Step:
     if not isinstance(unit.phase, Blocked):
         return unit, ()
     run = RunId(unit.last_run + 1)
-    unit = replace(unit, last_run=run)
+    chart = replace(unit.chart, of_run=unit.chart.in_force)
+    unit = replace(unit, last_run=run, chart=chart)
     return _enter(unit, Spawning(run), "starting", now), (Spawn(run),)
 
 
@@ -292,8 +345,9 @@ def _exited(unit: Unit, event: Exited, now: float) -> Step:
             # The shell queues `Spawned` first; were it ever not so, a hang would be the price.
             phase = Clearing(event.run, event.exit, asked=unit.goal is Goal.DOWN)
             grace = ORPHAN_GRACE
-        case Stopping(failure=failure, kill_at=kill_at, killed=killed):
-            phase = Clearing(event.run, event.exit, asked=failure is None, failure=failure)
+        case Stopping(failure=failure, remedy=rule, kill_at=kill_at, killed=killed):
+            asked = failure is None
+            phase = Clearing(event.run, event.exit, asked=asked, failure=failure, remedy=rule)
             # No more than that: saving what it did may have left it more time than it was to have.
             grace = 0.0 if killed else min(unit.spec.stop.timeout, max(0.0, kill_at - now))
             words = unit.reason
@@ -328,6 +382,7 @@ def _cleared(unit: Unit, left: tuple[str, ...], now: float) -> Step:
             policy, unit.record, name, phase.run, phase.failure, now
         )
     unit, effects = _follow(replace(unit, record=record), verdict, phase.run, now)
+    unit, effects = healing.after_end(unit, phase, effects, now)
     return unit, (*notes, *effects)
 
 
@@ -384,12 +439,41 @@ def _probed(unit: Unit, event: Probed, now: float) -> Step:
                 effects.extend(more)
             case _:
                 assert_never(verdict)
+    tally = health.tally(event.kind)
+    counted = health is not phase.health and tally is not None and tally.last is event.result
+    if counted and tally is not None and event.result.ok is False:
+        # Else nobody had asked, or work or a sleep excused it.
+        seen = Failing(event.kind, -tally.streak, event.result.detail)
+        unit, more = _treat(unit, seen, now)
+        effects.extend(more)
     if isinstance(unit.phase, Running):
         reason = change_of_reason(phase.health, unit.phase.health, event)
         if reason is not None:
             # What works and is busy is as healthy as before, and since then.
             unit = replace(unit, reason=reason, since=unit.since if unit.ready() else now)
     return unit, tuple(effects)
+
+
+def _matched(unit: Unit, event: Matched, now: float) -> Step:
+    # What a run printed last is read when it is gone: it counts until the next one begins.
+    run = unit.run()
+    if event.run != (unit.last_run if run is None else run):
+        return unit, ()
+    return _treat(unit, Printed(event.pattern, event.line), now)
+
+
+def _treat(unit: Unit, seen: Seen, now: float) -> Step:
+    """Apply the rule that is called for by what the latest run has shown, if there is one."""
+    unit, effects, rule = healing.choose(unit, seen, now)
+    if rule is None:
+        return unit, effects
+    why, phase = f"needed {title(rule.name)}", unit.phase
+    if rule.ends_the_run and isinstance(phase, Running):
+        words = f"to apply {title(rule.name)}"
+        unit, more = _end(unit, phase.run, phase.pid, phase.started_at, words, now, failure=why)
+        effects = (*effects, *more)
+    unit, more = healing.treat(unit, rule, why, now)
+    return unit, (*effects, *more)
 
 
 def _resumed(unit: Unit, lost: float, now: float) -> Step:
@@ -399,6 +483,8 @@ def _resumed(unit: Unit, lost: float, now: float) -> Step:
         case Stopping(kill_at=kill_at):
             # What is to end may have slept as well: it gets the time that it was to have.
             phase = replace(unit.phase, kill_at=kill_at + lost)
+        case Healing(until=until):
+            phase = replace(unit.phase, until=until + lost)
         case _:
             return unit, ()
     return replace(unit, phase=phase), ()
@@ -442,6 +528,9 @@ def _time_passed(unit: Unit, now: float) -> Step:
             return replace(unit, phase=phase), (Note(Topic.KILLED, text, run), Kill(run))
         case Waiting(until=until) if now >= until:
             return _enter(unit, Blocked(), unit.reason, now), ()
+        case Healing(until=until, number=number) if now >= until:
+            unit, effects = healing.fall_back(unit, "there was no answer in time", now)
+            return unit, (Abandon(number), *effects)
         case _:
             return unit, ()
 

@@ -35,6 +35,7 @@ from supervisor.core.unit import (
     Completed,
     Failed,
     Goal,
+    Healing,
     Running,
     Spawning,
     Stopped,
@@ -233,14 +234,15 @@ class Work:
         self._keep(name, Note(Topic.ROLLED, words, unit.last_run))
         self.units[name] = _heir(unit, old)
         stop = Stop(f"run {unit.last_run} has taken over", asked=False)
-        self._put_overlap(name, self._step(name, old, stop))
+        # A remedy's command that runs beside the service is the heir's from now on.
+        self._put_overlap(name, self._step(name, replace(old, beside=None), stop))
 
     def _promote(self, name: str, old: Unit, unit: Unit) -> None:
         """Let a run that was still to become ready take the place of one that is ending."""
         words = f"its predecessor is ending: run {unit.last_run} takes over before it is ready"
         self._keep(name, Note(Topic.ROLLED, words, unit.last_run))
         self.units[name] = _heir(unit, old)
-        self._put_overlap(name, replace(old, goal=Goal.DOWN))
+        self._put_overlap(name, replace(old, goal=Goal.DOWN, beside=None))
 
     # Everything that follows -----------------------------------------------------------------
 
@@ -319,6 +321,7 @@ class Work:
         words = f"restart asked: {why}; run {run} is started beside run {old.run()}"
         self._keep(name, Note(Topic.ROLLING, words, run))
         unit = Unit(old.spec, Goal.UP, Blocked(), words, self.now, last_run=old.last_run)
+        unit = replace(unit, chart=old.chart, heals=False)
         unit = self._step(name, unit, Admitted())
         self.units[name] = replace(old, last_run=unit.last_run)
         self.overlaps[name] = Overlap(unit, True, self.now + _time_to_roll(old.spec))
@@ -369,7 +372,9 @@ class Work:
                 met = dependency.condition is Condition.STARTED or (
                     dependency.condition is Condition.READY and health.ready
                 )
-            case Stopped() | Blocked() | Spawning() | Stopping() | Clearing() | Waiting():
+            case (
+                Stopped() | Blocked() | Spawning() | Stopping() | Clearing() | Waiting() | Healing()
+            ):
                 met = False
             case _:
                 assert_never(unit.phase)
@@ -425,4 +430,13 @@ def _of_overlap(effect: Effect) -> Effect:
 
 def _heir(unit: Unit, old: Unit) -> Unit:
     """Return the unit that takes the place of another of the same service."""
-    return replace(unit, restarts=old.restarts, record=old.record, last_exit=old.last_exit)
+    return replace(
+        unit,
+        restarts=old.restarts,
+        record=old.record,
+        last_exit=old.last_exit,
+        chart=replace(old.chart, of_run=unit.chart.of_run),
+        heals=True,
+        steps=old.steps,
+        beside=old.beside,
+    )

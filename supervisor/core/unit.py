@@ -9,20 +9,25 @@
        └──────────────────────────────────────┘ │
                     Failed, Completed ◀─────────┘
 
+From Waiting, Blocked, Failed and Completed a remedy may go by way of Healing, in which it takes
+its time with no run alive, to Blocked.
+
 The *goal* is what the operator wants; the *phase* is where the machine is on the way. A restart
 is a stop with the goal still UP. Only `supervisor.core.step` makes new units from old ones.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import assert_never
 
 from supervisor.core import health as probes
 from supervisor.core.ailments import ailment
+from supervisor.core.effects import Note
 from supervisor.core.events import Exit, RunId
 from supervisor.core.health import Health
+from supervisor.core.remedy import Chart
 from supervisor.core.restart import Record
-from supervisor.core.spec import ServiceSpec
+from supervisor.core.spec import Remedy, RemedyStep, ServiceSpec
 
 NO_RUN = RunId(0)
 """Runs count from 1: this unit has had none."""
@@ -73,6 +78,8 @@ class Stopping:
     killed: bool = False
     failure: str | None = None
     """Why this ending counts as a failure of the run; None if an operator asked for it."""
+    remedy: Remedy | None = None
+    """What is to follow instead of what restart policy says; only of a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ class Clearing:
     asked: bool
     """The ending was asked for, so it is no failure and restart policy does not apply."""
     failure: str | None = None
+    remedy: Remedy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,48 @@ class Completed:
     """The service has done its work and ended."""
 
 
-Phase = Stopped | Blocked | Spawning | Running | Stopping | Clearing | Waiting | Failed | Completed
+@dataclass(frozen=True, slots=True)
+class Healing:
+    """No process; a step of a remedy is being taken, and then the service is started again."""
+
+    rule: Remedy
+    why: str
+    """What the last run did, or needed: "exited with code 78"."""
+    number: int
+    """Of the `Apply` that is under way."""
+    left: tuple[RemedyStep, ...]
+    """Steps that follow it."""
+    until: float
+    """When it must have been answered."""
+    otherwise: "Waiting | Blocked | Failed | Completed"
+    """Where the unit goes if a step fails: what restart policy says, without the remedy."""
+    because: str
+    """The reason for that."""
+    began: float = 0.0
+    notes: tuple[Note, ...] = ()
+    """What is told then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A remedy's command that runs while the service goes on as it does."""
+
+    number: int
+    rule: str
+
+
+Phase = (
+    Stopped
+    | Blocked
+    | Spawning
+    | Running
+    | Stopping
+    | Clearing
+    | Waiting
+    | Healing
+    | Failed
+    | Completed
+)
 
 Live = Spawning | Running | Stopping | Clearing
 """The phases in which something of the run may exist."""
@@ -122,6 +171,7 @@ class Past:
     phase: Failed | Completed | Waiting | None = None
     """Where it was, if no process was there and it was meant to be up."""
     reason: str = ""
+    chart: Chart = field(default_factory=Chart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +190,16 @@ class Unit:
     restarts: int = 0
     """Automatic restarts since an operator last started it."""
     record: Record = field(default_factory=Record)
+    chart: Chart = field(default_factory=Chart)
+    heals: bool = True
+    """False of a run that is to take over from one which serves: its failure is final."""
+    steps: int = 0
+    """Steps of remedies that were ever begun; their numbers."""
+    beside: Beside | None = None
+
+    def entering(self, phase: Phase, reason: str, now: float) -> "Unit":
+        """Return the unit as it enters a phase."""
+        return replace(self, phase=phase, reason=reason, since=now)
 
     def deadline(self) -> float | None:
         """Return when `TimePassed` would change something, or None."""
@@ -148,7 +208,7 @@ class Unit:
                 return probes.deadline(health)
             case Stopping(kill_at=kill_at):
                 return kill_at
-            case Waiting(until=until):
+            case Waiting(until=until) | Healing(until=until):
                 return until
             case Stopped() | Blocked() | Spawning() | Clearing() | Failed() | Completed():
                 return None
@@ -218,6 +278,8 @@ class Unit:
                 return "stopping"
             case Waiting():
                 return "backoff"
+            case Healing():
+                return "healing"
             case Failed():
                 return "failed"
             case Completed():

@@ -150,8 +150,10 @@ class Sink:
             # Requests first: a mark belongs above what has been printed since it was asked for.
             ready.sort(key=lambda each: isinstance(each[0].data, Inlet))
             for key, events in ready:
-                # An earlier event of the same round may have closed this one.
-                if key.fd not in self._selector.get_map():
+                # An earlier event of the same round may have closed this one, and its number be
+                # another's by now.
+                known = self._selector.get_map().get(key.fd)
+                if known is None or known.data is not key.data:
                     continue
                 match key.data:
                     case Inlet() as inlet:

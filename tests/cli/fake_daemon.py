@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from supervisor.config import codec
-from supervisor.control.messages import ChangeMessage, ServiceStatus
+from supervisor.control.messages import ChangeMessage, ServiceStatus, TreatedService
 from supervisor.control.server import ControlServer, Handler, Limits, Reply, Request, Stream
 from supervisor.core.spec import FleetSpec
 from supervisor.journal import NAME, Entry
@@ -39,6 +39,8 @@ class FakeDaemon:
         """What was sent to be reloaded."""
         self.rolling: list[bool] = []
         """Of each restart and reload: whether it was to be rolling."""
+        self.treated: list[TreatedService] = []
+        """What remedies have done."""
         self.upgrades = 0
         self.version = "0.1.0"
         self.sink_pid: int | None = 42
@@ -87,6 +89,8 @@ class FakeDaemon:
             {
                 ("GET", "/v1/status"): self._status,
                 ("GET", "/v1/events"): self._events,
+                ("GET", "/v1/remedies"): self._remedies,
+                ("POST", "/v1/remedies/forget"): self._command("forget"),
                 ("POST", "/v1/shutdown"): self._shutdown,
                 ("POST", "/v1/plan"): self._plan,
                 ("POST", "/v1/reload"): self._reload,
@@ -112,6 +116,9 @@ class FakeDaemon:
         about["sink_pid"] = self.sink_pid
         about["upgrades"] = self.upgrades
         return Reply(200, cast("object", {"daemon": about, "services": picture}))
+
+    async def _remedies(self, _request: Request) -> Reply:
+        return Reply(200, {"services": self.treated})
 
     def _command(self, verb: str) -> Handler:
         async def handle(request: Request) -> Reply:

@@ -41,6 +41,7 @@ class Changes(TypedDict, total=False):
     overlap: OverlapStatus | None
     last_exit: str | None
     enabled: bool
+    remedies: list[str]
     depends_on: list[str]
     log: str
     log_lost: int
@@ -87,6 +88,7 @@ def service(name: str, **changes: Unpack[Changes]) -> ServiceStatus:
         "overlap": None,
         "last_exit": None,
         "enabled": True,
+        "remedies": [],
         "depends_on": [],
         "log": f"/srv/atlas/logs/{name}.log",
         "log_lost": 0,

@@ -80,6 +80,7 @@ def test_every_key_is_described() -> None:
 
 
 S = "version: 1\nservices:\n  a: "
+R = S + "{command: [x], remedies: ["
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,14 @@ S = "version: 1\nservices:\n  a: "
         S + '{command: [x]}\nnotify: [{name: a, services: a, webhook: {url: "${U:-http://h}"}}]',
         "version: 1\nmetrics: a.prom\nservices: {}",
         "version: 1\nmetrics: {file: a.prom, every: 5s}\nservices: {}",
+        R + "{when: {output: a*b}, do: {set_env: {A: 1}, set_args: {-d: cpu, --q: true}}}]}",
+        R + "{when: {exit: 78}, do: {give_up: see it}, limit: {times: 1, within: 1m}}]}",
+        R + "{name: a, when: {exit: [137, SIGKILL]}, do: {restart: true}, dry_run: true}]}",
+        R + "{when: {output: a}, do: {run: {command: rm x, timeout: 5s}}}]}",
+        R + "{when: {output: a}, do: {wait_for: {port_free: 80, timeout: 5s}, restart: true}}]}",
+        R + "{when: {output: a}, do: {wait_for: {command: [x]}, restart: true}}]}",
+        R + "{when: {probe: liveness, failed: 3, says: '*x'}, do: {restart: true}}],"
+        " probes: {liveness: {tcp: {port: 1}}}}",
     ],
     ids=count(),
 )
@@ -176,11 +185,11 @@ def test_both_accept(text: str) -> None:
         S + "{command: [x], ports: [1], probes: {liveness: {http: {path: health}}}}",
         S + "{command: [x], ports: [1], probes: {liveness: {http: {json: {}}}}}",
         S + "{command: [x], ports: [1], probes: {liveness: {http: {json: x}}}}",
+        S + "{command: [x], remedies: {}}",
         S + "{command: [x], probes: {health: {tcp: {}}}}",
         S + "{command: [x], ports: [1], probes: {transaction: {tcp: {}, when: never}}}",
         S + "{command: [x], ports: [1], probes: {liveness: {tcp: {}, when: idle}}}",
         S + "{command: [x], ports: [1], probes: {busy: {deadline: 10}}}",
-        S + "{command: [x], remedies: []}",
         S + "{command: [x], umask: 022}",
         S + "{command: [x], umask: 22}",
         S + '{command: [x], umask: "755"}',
@@ -204,6 +213,15 @@ def test_both_accept(text: str) -> None:
         "version: 1\nnotify: [{webhook: ftp://h/x}]\nservices: {}",
         "version: 1\nnotify: [{webhook: {format: json}}]\nservices: {}",
         "version: 1\nmetrics: {every: 5s}\nservices: {}",
+        R + "{when: {}, do: {restart: true}}]}",
+        R + "{when: {output: a, exit: 1}, do: {restart: true}}]}",
+        R + "{when: {output: a}}]}",
+        R + "{when: {exit: 256}, do: {restart: true}}]}",
+        R + "{when: {exit: []}, do: {restart: true}}]}",
+        R + "{when: {probe: alive}, do: {restart: true}}]}",
+        R + "{when: {output: a}, do: {wait_for: {port_free: 1, file: x}, restart: true}}]}",
+        R + "{when: {output: a}, do: {set_args: {device: cpu}}}]}",
+        R + "{when: {output: a}, do: {run: [rm]}}]}",
     ],
     ids=count(),
 )

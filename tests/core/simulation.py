@@ -12,14 +12,27 @@ from typing import assert_never
 
 from supervisor.core import fleet as fleets
 from supervisor.core import graph
-from supervisor.core.effects import Ask, Clear, Effect, Kill, Note, Signal, Spawn, Topic
+from supervisor.core.effects import (
+    Abandon,
+    Apply,
+    Ask,
+    Clear,
+    Effect,
+    Kill,
+    Note,
+    Signal,
+    Spawn,
+    Topic,
+)
 from supervisor.core.events import (
     Adopted,
+    Applied,
     Cleared,
     Event,
     Exit,
     Exited,
     ExitSignal,
+    Matched,
     Probed,
     ProbeResult,
     RunId,
@@ -34,6 +47,7 @@ from supervisor.core.unit import (
     Completed,
     Failed,
     Goal,
+    Healing,
     Running,
     Spawning,
     Stopped,
@@ -81,7 +95,7 @@ def _expected(unit: Unit) -> tuple[RunId | None, RunId | None, RunId | None]:
             return (None, run, None)
         case Clearing(run=run):
             return (None, None, run)
-        case Stopped() | Blocked() | Waiting() | Failed() | Completed():
+        case Stopped() | Blocked() | Waiting() | Healing() | Failed() | Completed():
             return (None, None, None)
         case _:
             assert_never(unit.phase)
@@ -124,6 +138,11 @@ class Place(Slot):
     not_before: float = 0.0
     """The next spawn may not come earlier, unless an operator asks."""
     left_over: bool = False
+    steps: list[int] = field(default_factory=list)
+    """Steps of remedies that are being taken."""
+    lived: set[RunId] = field(default_factory=set)
+    spawns: list[float] = field(default_factory=list)
+    """Since an operator last forgave."""
 
 
 class World:
@@ -186,6 +205,7 @@ class World:
         assert slot.spawning is not None
         run, slot.spawning = slot.spawning, None
         slot.process = Process(run)
+        self.places[name].lived.add(run)
         self.deliver(name, Spawned(run, 1000 + run))
 
     def spawn_failed(self, name: str, slot: Slot | None = None, *, retry: bool = True) -> None:
@@ -232,6 +252,21 @@ class World:
         place.patient.discard((run, kind))
         self.deliver(name, Probed(run, kind, result))
 
+    def matches(self, name: str, pattern: str, run: RunId) -> None:
+        """Let it be told that a run printed a line, however late."""
+        if run in self.places[name].lived:
+            self.deliver(name, Matched(run, pattern, f"a line with {pattern}"))
+
+    def applied(self, name: str, *, ok: bool) -> None:
+        """Answer the oldest step of a remedy."""
+        number = self.places[name].steps.pop(0)
+        self.deliver(name, Applied(number, ok, "done" if ok else "exited with code 1"))
+
+    def forgets(self, *names: str) -> None:
+        for name in names:
+            self.places[name].spawns = []
+        self._carry_out(fleets.forget(self.fleet, names, "x", self.now))
+
     def adopts(self, name: str) -> None:
         place = self.places[name]
         run = RunId(max(place.highest, self.fleet.units[name].last_run) + 1)
@@ -239,6 +274,7 @@ class World:
         place.process = Process(run)
         place.retries = []
         place.not_before = 0.0
+        place.spawns = []
         self.deliver(name, Adopted(run, 1000 + run, self.now - 100.0))
 
     def sleeps(self, lost: float) -> None:
@@ -287,6 +323,8 @@ class World:
                 self.cleared(name, slot=slot)
             elif self.places[name].probes:
                 self.answers(name, YES)
+            elif self.places[name].steps:
+                self.applied(name, ok=True)
             else:
                 continue
             return True
@@ -344,6 +382,7 @@ class World:
             else:
                 assert place.has() == place.second.has() == (None, None, None), f"{name} has left"
                 assert name in turn.touched
+                assert not place.steps, f"a remedy of {name} goes on"
                 del self.places[name]
         # A reload may have lowered the limit below what is starting already.
         most = max(self.fleet.start_limit, len(_starting(before)))
@@ -376,8 +415,12 @@ class World:
                 self._heed(self.places[name], self.fleet.units[name], effect)
             return
         place, unit = self.places[name], self.fleet.units[name]
-        slot = self._slot(name, effect.run)
         self.deeds.append((name, effect))
+        if isinstance(effect, Abandon):
+            if effect.number in place.steps:  # its answer may be on its way
+                place.steps.remove(effect.number)
+            return
+        slot = self._slot(name, effect.run)
         match effect:
             case Spawn(run=run):
                 assert run > place.highest, f"{name}: run {run} is not new"
@@ -385,6 +428,7 @@ class World:
                 if slot is place:
                     assert not self.unmet(unit), f"{name} starts before {self.unmet(unit)}"
                     assert self.now >= place.not_before, f"{name} is restarted too early"
+                    self._count_spawn(name, place, unit)
                 else:
                     assert unit.ready(), f"{name}: a run beside one that does not serve"
                     assert not unit.spec.ports, f"{name}: both runs would bind its port"
@@ -420,8 +464,29 @@ class World:
                     assert kind is ProbeKind.TRANSACTION, f"{name}: {kind} waits for idleness"
                     place.patient.add((run, kind))
                 self._check_patience(name, asked, kind)
+            case Apply(number=number):
+                assert number not in place.steps
+                assert unit.goal is Goal.UP, f"{name}: a remedy for what is not wanted"
+                place.steps.append(number)
+                assert len(place.steps) <= 2, f"{name}: one beside it and one to heal it"
             case _:
                 assert_never(effect)
+
+    def _count_spawn(self, name: str, place: Place, unit: Unit) -> None:
+        """See that no more runs begin than restart policy and all remedies allow together.
+
+        Each run but the first is one that policy has allowed (fewer than `after` failures within
+        its window) or the one use of a rule. The first may have been decided on before the window.
+        """
+        place.spawns.append(self.now)
+        policy = unit.spec.restart.give_up
+        if policy is None or policy.within > min(
+            (r.limit.within for r in unit.spec.remedies), default=0
+        ):
+            return
+        recent = [at for at in place.spawns if self.now - at < policy.within]
+        most = policy.after + sum(r.limit.times for r in unit.spec.remedies if r.restart)
+        assert len(recent) <= most, f"{name}: {len(recent)} runs, and {most} are allowed"
 
     def _check_patience(self, name: str, unit: Unit, kind: ProbeKind) -> None:
         """Check that no run is excused for longer than it may be."""
@@ -443,7 +508,12 @@ class World:
 
     def _heed(self, place: Place, unit: Unit, note: Note) -> None:
         policy = unit.spec.restart
-        if note.topic is Topic.RESTARTING:
+        if note.topic is Topic.REMEDY and "restart it" in note.text:
+            place.not_before = 0.0
+        elif note.topic is Topic.RESTARTING and note.text.endswith("at once"):
+            place.retries.append(self.now)
+            place.not_before = 0.0
+        elif note.topic is Topic.RESTARTING:
             place.retries.append(self.now)
             if policy.give_up is not None:
                 recent = [at for at in place.retries if self.now - at < policy.give_up.within]
@@ -455,6 +525,7 @@ class World:
         elif note.topic is Topic.ASKED or "restart asked" in note.text:
             place.retries = []
             place.not_before = 0.0
+            place.spawns = []
 
     def _check_order(self, name: str) -> None:
         for other in self.above[name]:
@@ -481,6 +552,12 @@ class World:
             assert deadline is not None, f"{name} may never end"
         if isinstance(phase, Waiting):
             assert deadline == phase.until
+        if isinstance(phase, Healing):
+            assert phase.number in place.steps, f"{name} waits for no remedy"
+            assert deadline == phase.until < inf
+        under_way = {unit.beside.number} if unit.beside is not None else set()
+        under_way |= {phase.number} if isinstance(phase, Healing) else set()
+        assert set(place.steps) == under_way, f"{name}: nobody waits for a step of a remedy"
         if isinstance(phase, Running):
             for kind, tally in phase.health.tallies:
                 if tally.asking:
@@ -551,7 +628,7 @@ class World:
                 return unit.ready()
             case Blocked():
                 return bool(self.unmet(unit)) and all(map(self.at_rest, self.unmet(unit)))
-            case Spawning() | Stopping() | Clearing() | Waiting():
+            case Spawning() | Stopping() | Clearing() | Waiting() | Healing():
                 return False
             case _:
                 assert_never(unit.phase)

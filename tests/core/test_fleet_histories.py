@@ -6,12 +6,13 @@ nothing is asked again: a fair system takes over, and what the operator last wan
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.events import (
+    Applied,
     Cleared,
     Event,
     ExitCode,
@@ -25,13 +26,22 @@ from supervisor.core.events import (
 from supervisor.core.spec import (
     Backoff,
     Condition,
+    ExitTrigger,
     FleetSpec,
     GiveUp,
+    OutputTrigger,
+    PortFree,
     ProbeKind,
     ProbeSpec,
+    ProbeTrigger,
+    Remedy,
+    RemedyCommand,
+    RemedyLimit,
     RestartSpec,
     ServiceSpec,
     StopSpec,
+    Trigger,
+    WaitFor,
 )
 from tests.core.simulation import Slot, World
 from tests.core.specimens import (
@@ -47,12 +57,12 @@ from tests.core.specimens import (
 
 Verb = Literal[
     "start", "stop", "restart", "roll", "reload", "spawn", "die", "obey", "report", "answer",
-    "clear", "wait", "sleep", "adopt", "stale", "fair",
+    "clear", "wait", "sleep", "adopt", "stale", "fair", "match", "apply", "forget",
 ]  # fmt: skip
 
 VERBS: tuple[Verb, ...] = (
     "start", "stop", "restart", "roll", "reload", "spawn", "die", "obey", "report", "answer",
-    "clear", "wait", "sleep", "adopt", "stale", "fair",
+    "clear", "wait", "sleep", "adopt", "stale", "fair", "match", "apply", "forget",
 )  # fmt: skip
 
 
@@ -88,8 +98,44 @@ policies = st.builds(
 )
 
 
+triggers: st.SearchStrategy[Trigger] = st.sampled_from(
+    [
+        OutputTrigger("one"),
+        OutputTrigger("two"),
+        ExitTrigger(codes=(1,)),
+        ExitTrigger(codes=(0,), signals=(11,)),
+        ProbeTrigger(ProbeKind.READINESS, 2),
+        ProbeTrigger(ProbeKind.LIVENESS, 1, "*503*"),
+        ProbeTrigger(ProbeKind.STARTUP, 1),
+    ]
+)
+deeds_of_rules: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {
+        "restart": st.sampled_from([True, True, False]),
+        "set_env": st.sampled_from([{}, {"A": "1"}, {"A": "2"}]),
+        "set_args": st.sampled_from([{}, {"--device": "cpu"}]),
+        "run": st.sampled_from([None, RemedyCommand(("rm",), 5.0)]),
+        "wait_for": st.sampled_from([None, WaitFor(PortFree(3001), 5.0)]),
+        "dry_run": st.sampled_from([False, False, False, True]),
+    }
+)
+
+
 @st.composite
-def fleets_of(draw: st.DrawFn, *, most: int) -> FleetSpec:
+def remedies(draw: st.DrawFn, *, least: int) -> tuple[Remedy, ...]:
+    """Draw some rules, with limits that last at least as long as any window of restart policy."""
+    rules = []
+    for number in range(draw(st.integers(least, 3))):
+        deeds = draw(deeds_of_rules)
+        if draw(st.integers(0, 9)) == 0:
+            deeds = {"give_up": "nothing helps"}
+        limit = RemedyLimit(draw(st.integers(1, 3)), draw(st.sampled_from([60.0, 3600.0])))
+        rules.append(Remedy(f"r{number}", draw(triggers), limit=limit, **deeds))
+    return tuple(rules)
+
+
+@st.composite
+def fleets_of(draw: st.DrawFn, *, most: int, rules: bool = False) -> FleetSpec:
     """Draw up to `most` services, each needing some of those before it, in shuffled order."""
     services: list[ServiceSpec] = []
     for number in range(draw(st.integers(1, most))):
@@ -105,7 +151,8 @@ def fleets_of(draw: st.DrawFn, *, most: int) -> FleetSpec:
         )
         stop = StopSpec(timeout=draw(st.sampled_from([0.0, 1.0, 10.0])))
         busy_deadline = draw(st.sampled_from([0.0, 3.0, 600.0]))
-        services.append(replace(one, stop=stop, busy_deadline=busy_deadline))
+        one = replace(one, stop=stop, busy_deadline=busy_deadline)
+        services.append(replace(one, remedies=draw(remedies(least=int(rules)))))
     return fleet_spec(*draw(st.permutations(services)), start_limit=draw(st.integers(1, 3)))
 
 
@@ -157,6 +204,10 @@ def _reload(world: World, pick: int) -> None:
             readiness = spec.readiness or probe(every=0.5)
             specs[name] = replace(spec, description=f"{pick}", readiness=readiness)
             restarting.add(name)
+        elif pick >> bit & 16 and spec.remedies:
+            # What is in force is forgotten, and its limit with it.
+            specs[name] = replace(spec, remedies=spec.remedies[1:])
+            world.places[name].spawns = []
         elif pick >> bit & 8 and name in free:
             specs[name] = replace(spec, enabled=not spec.enabled)
     wanted = fleet_spec(*specs.values(), start_limit=1 + pick % 3)
@@ -175,6 +226,8 @@ def _stale(world: World, name: str, pick: int) -> None:
         Exited(older, ExitCode(0)),
         Cleared(older),
         Probed(older, ProbeKind.LIVENESS, NO),
+        Applied(unit.steps + 1, True, "late"),
+        Applied(0, False, "late"),
     )
     effects = len(world.deeds), len(world.notes)
     world.deliver(name, events[pick % len(events)])
@@ -243,12 +296,23 @@ def play(world: World, move: Move) -> None:
             name = _choose(world, lambda _: True, pick)
             assert name is not None
             _stale(world, name, pick)
+        case "match":
+            name = _choose(world, lambda _: True, pick)
+            assert name is not None
+            run = RunId(max(0, world.unit(name).last_run - (pick % 8 == 7)))
+            world.matches(name, ("one", "two")[pick % 2], run)
+        case "apply":
+            name = _choose(world, lambda n: bool(places[n].steps), pick)
+            if name is not None:
+                world.applied(name, ok=pick % 3 > 0)
+        case "forget":
+            world.forgets(*_some(world, pick))
         case "fair":
             for _ in range(pick % 16):
                 world.fair_step()
 
 
-def _comes_to_rest(world: World) -> None:
+def comes_to_rest(world: World) -> None:
     """Check that, all going well and nobody asking again, the operator's last word comes true."""
     wanted = {name: unit.goal for name, unit in world.fleet.units.items()}
     held = dict(world.fleet.held_back)
@@ -270,7 +334,7 @@ def _run(spec: FleetSpec, history: list[Move]) -> None:
     world = World(spec)
     for move in history:
         play(world, move)
-    _comes_to_rest(world)
+    comes_to_rest(world)
 
 
 @given(fleets_of(most=1), st.lists(moves, max_size=50))
@@ -290,7 +354,7 @@ def test_all_down_is_all_stopped(spec: FleetSpec, pick: int, history: list[Move]
     for move in history:
         play(world, move)
     world.stop(*world.places)
-    _comes_to_rest(world)
+    comes_to_rest(world)
     for name, place in world.places.items():
         assert world.phase(name) == "Stopped" or (world.phase(name) == "Failed" and place.left_over)
 

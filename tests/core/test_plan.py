@@ -28,7 +28,9 @@ from supervisor.core.spec import (
     HttpCheck,
     Limits,
     LogSpec,
+    OutputTrigger,
     ProbeSpec,
+    Remedy,
     RestartSpec,
     ServiceSpec,
     SocketSpec,
@@ -92,6 +94,7 @@ DIFFERENT: dict[str, Any] = {
     "stop": StopSpec(signal=2),
     "depends_on": (Dependency("db"),),
     "logs": LogSpec(keep=1),
+    "remedies": (Remedy("port", OutputTrigger("in use"), restart=True),),
 }
 SAID = {
     "command": "command: python a.py → python b.py",
@@ -120,6 +123,9 @@ SAID = {
     "stop": "stop.signal: TERM → INT",
     "depends_on": "depends_on.db: none → ready",
     "logs": "logs.keep: 5 → 1",
+    "remedies": (
+        'remedies.port: none → if it prints "in use": restart it, 3 times within 1 h at most'
+    ),
 }
 
 

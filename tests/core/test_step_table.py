@@ -10,16 +10,19 @@ from typing import get_args
 
 import pytest
 
-from supervisor.core.effects import Effect, Note
+from supervisor.core.effects import Abandon, Apply, Effect, Note, Topic
 from supervisor.core.events import (
     Admitted,
     Adopted,
+    Applied,
     Cleared,
     Event,
     Exceeded,
     Exited,
     ExitSignal,
+    Forget,
     Held,
+    Matched,
     Probed,
     Respec,
     Restart,
@@ -31,14 +34,17 @@ from supervisor.core.events import (
     TimePassed,
 )
 from supervisor.core.health import Health, Tally
-from supervisor.core.spec import ProbeKind
+from supervisor.core.remedy import Chart
+from supervisor.core.spec import OutputTrigger, ProbeKind, Remedy, RemedyCommand
 from supervisor.core.step import step
 from supervisor.core.unit import (
+    Beside,
     Blocked,
     Clearing,
     Completed,
     Failed,
     Goal,
+    Healing,
     Phase,
     Running,
     Spawning,
@@ -62,11 +68,31 @@ from tests.core.specimens import (
 
 NOW = 100.0
 CRASH = ExitSignal(9)
-SPEC = service(
-    readiness=probe(failures=1),
-    liveness=probe(failures=1),
-    transaction=probe(failures=2, idle=True),
-    restart=forgiving(),
+STEP = 3
+MENDING = Remedy("mending", OutputTrigger("mend"), run=RemedyCommand(("rm",)), restart=True)
+SPEC = replace(
+    service(
+        readiness=probe(failures=1),
+        liveness=probe(failures=1),
+        transaction=probe(failures=2, idle=True),
+        restart=forgiving(),
+    ),
+    remedies=(
+        Remedy("new", OutputTrigger("new"), set_env={"A": "1"}, restart=True),
+        Remedy("old", OutputTrigger("old"), set_env={"B": "1"}, restart=True),
+        MENDING,
+    ),
+)
+HEALING = Healing(
+    MENDING,
+    "needed it",
+    number=STEP,
+    left=(),
+    until=NOW,
+    otherwise=Waiting(NOW),
+    because="needed it",
+    began=50.0,
+    notes=(Note(Topic.RESTARTING, "needed it; restart 1 in 0.2 s"),),
 )
 
 
@@ -77,7 +103,10 @@ def _health(*, asking: bool) -> Health:
 
 
 def _unit(goal: Goal, phase: Phase) -> Unit:
-    return Unit(SPEC, goal, phase, reason="because", since=50.0, last_run=RUN)
+    chart = Chart(in_force=("old",), of_run=("old",))
+    return Unit(
+        SPEC, goal, phase, reason="because", since=50.0, last_run=RUN, chart=chart, steps=STEP
+    )
 
 
 UP, DOWN = Goal.UP, Goal.DOWN
@@ -88,6 +117,9 @@ SITUATIONS: dict[str, Unit] = {
     "spawning, stop asked": _unit(DOWN, Spawning(RUN)),
     "running": _unit(UP, Running(RUN, PID, 50.0, _health(asking=False))),
     "running, probes in flight": _unit(UP, Running(RUN, PID, 50.0, _health(asking=True))),
+    "running, remedy beside": replace(
+        _unit(UP, Running(RUN, PID, 50.0, _health(asking=False))), beside=Beside(STEP, "new")
+    ),
     "stopping": _unit(DOWN, Stopping(RUN, PID, 50.0, NOW)),
     "stopping to restart": _unit(UP, Stopping(RUN, PID, 50.0, NOW)),
     "stopping as dead": _unit(UP, Stopping(RUN, PID, 50.0, NOW, failure="hangs")),
@@ -96,7 +128,11 @@ SITUATIONS: dict[str, Unit] = {
     "clearing to restart": _unit(UP, Clearing(RUN, CRASH, asked=True)),
     "clearing a crash": _unit(UP, Clearing(RUN, CRASH, asked=False)),
     "clearing the dead": _unit(UP, Clearing(RUN, CRASH, asked=False, failure="hangs")),
+    "clearing to mend": _unit(
+        UP, Clearing(RUN, CRASH, asked=False, failure="needed it", remedy=MENDING)
+    ),
     "waiting": _unit(UP, Waiting(NOW)),
+    "healing": _unit(UP, HEALING),
     "failed": _unit(UP, Failed()),
     "failed to stop": _unit(DOWN, Failed(left=RUN)),
     "completed": _unit(UP, Completed()),
@@ -125,6 +161,10 @@ HAPPENINGS: dict[str, Event] = {
     "respec": Respec(replace(SPEC, description="described anew")),
     "exceeded": Exceeded(RUN, "uses too much"),
     "resumed": Resumed(60.0),
+    "forget": Forget("x"),
+    "matched": Matched(RUN, "new", "a new line"),
+    "applied": Applied(STEP, True, "done"),
+    "in vain": Applied(STEP, False, "exited with code 1"),
 }
 
 OF_AN_OLDER_RUN: tuple[Event, ...] = (
@@ -134,6 +174,7 @@ OF_AN_OLDER_RUN: tuple[Event, ...] = (
     Cleared(OLDER, ("pid 4712",)),
     Probed(OLDER, ProbeKind.LIVENESS, NO),
     Exceeded(OLDER, "uses too much"),
+    Matched(OLDER, "new", "a new line"),
 )
 
 # One line per happening, in the order of HAPPENINGS.
@@ -161,6 +202,10 @@ TABLE: dict[str, str] = {
         respec       Stopped DOWN
         exceeded     =
         resumed      =
+        forget       Stopped DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "blocked": """
         start        =
@@ -185,6 +230,10 @@ TABLE: dict[str, str] = {
         respec       Blocked UP
         exceeded     =
         resumed      =
+        forget       Blocked UP remedy
+        matched      Blocked UP remedy
+        applied      =
+        in vain      =
     """,
     "spawning": """
         start        =
@@ -209,6 +258,10 @@ TABLE: dict[str, str] = {
         respec       Spawning UP
         exceeded     =
         resumed      =
+        forget       Spawning UP remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "spawning, stop asked": """
         start        Spawning UP asked
@@ -233,6 +286,10 @@ TABLE: dict[str, str] = {
         respec       Spawning DOWN
         exceeded     =
         resumed      =
+        forget       Spawning DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "running": """
         start        =
@@ -257,6 +314,10 @@ TABLE: dict[str, str] = {
         respec       Running UP
         exceeded     Stopping UP stopping Signal
         resumed      Running UP
+        forget       Running UP remedy
+        matched      Stopping UP remedy stopping Signal
+        applied      =
+        in vain      =
     """,
     "running, probes in flight": """
         start        =
@@ -281,6 +342,38 @@ TABLE: dict[str, str] = {
         respec       Running UP
         exceeded     Stopping UP stopping Signal
         resumed      Running UP
+        forget       Running UP remedy
+        matched      Stopping UP remedy stopping Signal
+        applied      =
+        in vain      =
+    """,
+    "running, remedy beside": """
+        start        =
+        stop         Stopping DOWN Abandon stopping Signal
+        restart      Stopping UP Abandon stopping Signal
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       Clearing UP exited Clear
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
+        time         Running UP Ask Ask Ask
+        respec       Running UP
+        exceeded     Stopping UP stopping Signal
+        resumed      Running UP
+        forget       Running UP remedy
+        matched      Stopping UP remedy stopping Signal
+        applied      Running UP remedy
+        in vain      Running UP remedy-skipped
     """,
     "stopping": """
         start        Stopping UP asked
@@ -305,6 +398,10 @@ TABLE: dict[str, str] = {
         respec       Stopping DOWN
         exceeded     =
         resumed      Stopping DOWN
+        forget       Stopping DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "stopping to restart": """
         start        =
@@ -329,6 +426,10 @@ TABLE: dict[str, str] = {
         respec       Stopping UP
         exceeded     =
         resumed      Stopping UP
+        forget       Stopping UP remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "stopping as dead": """
         start        =
@@ -353,6 +454,10 @@ TABLE: dict[str, str] = {
         respec       Stopping UP
         exceeded     =
         resumed      Stopping UP
+        forget       Stopping UP remedy
+        matched      Stopping UP remedy
+        applied      =
+        in vain      =
     """,
     "killed": """
         start        Stopping UP asked
@@ -377,6 +482,10 @@ TABLE: dict[str, str] = {
         respec       Stopping DOWN
         exceeded     =
         resumed      Stopping DOWN
+        forget       Stopping DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "clearing": """
         start        Clearing UP asked
@@ -401,6 +510,10 @@ TABLE: dict[str, str] = {
         respec       Clearing DOWN
         exceeded     =
         resumed      =
+        forget       Clearing DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "clearing to restart": """
         start        =
@@ -425,6 +538,10 @@ TABLE: dict[str, str] = {
         respec       Clearing UP
         exceeded     =
         resumed      =
+        forget       Clearing UP remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "clearing a crash": """
         start        =
@@ -449,6 +566,10 @@ TABLE: dict[str, str] = {
         respec       Clearing UP
         exceeded     =
         resumed      =
+        forget       Clearing UP remedy
+        matched      Clearing UP remedy
+        applied      =
+        in vain      =
     """,
     "clearing the dead": """
         start        =
@@ -473,6 +594,38 @@ TABLE: dict[str, str] = {
         respec       Clearing UP
         exceeded     =
         resumed      =
+        forget       Clearing UP remedy
+        matched      Clearing UP remedy
+        applied      =
+        in vain      =
+    """,
+    "clearing to mend": """
+        start        =
+        stop         Clearing DOWN asked
+        restart      Clearing UP asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      =
+        exited       =
+        cleared      Healing UP Apply
+        left over    Healing UP left-over Apply
+        not ready    =
+        not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
+        time         =
+        respec       Clearing UP
+        exceeded     =
+        resumed      =
+        forget       Clearing UP remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "waiting": """
         start        Blocked UP asked
@@ -497,6 +650,38 @@ TABLE: dict[str, str] = {
         respec       Waiting UP
         exceeded     =
         resumed      =
+        forget       Waiting UP remedy
+        matched      Blocked UP remedy
+        applied      =
+        in vain      =
+    """,
+    "healing": """
+        start        Blocked UP Abandon asked
+        stop         Stopped DOWN Abandon stopped
+        restart      Blocked UP Abandon asked
+        admitted     =
+        held         =
+        spawned      =
+        spawn failed =
+        cannot spawn =
+        adopted      Running UP adopted
+        exited       =
+        cleared      =
+        left over    =
+        not ready    =
+        not alive    =
+        hung         =
+        busy         =
+        not working  =
+        put off      =
+        time         Waiting UP Abandon remedy-skipped restarting
+        respec       Healing UP
+        exceeded     =
+        resumed      Healing UP
+        forget       Healing UP remedy
+        matched      =
+        applied      Blocked UP remedy restarting
+        in vain      Waiting UP remedy-skipped restarting
     """,
     "failed": """
         start        Blocked UP asked
@@ -521,6 +706,10 @@ TABLE: dict[str, str] = {
         respec       Failed UP
         exceeded     =
         resumed      =
+        forget       Failed UP remedy
+        matched      Blocked UP remedy restarting
+        applied      =
+        in vain      =
     """,
     "failed to stop": """
         start        Clearing UP asked Clear
@@ -545,6 +734,10 @@ TABLE: dict[str, str] = {
         respec       Failed DOWN
         exceeded     =
         resumed      =
+        forget       Failed DOWN remedy
+        matched      =
+        applied      =
+        in vain      =
     """,
     "completed": """
         start        Blocked UP asked
@@ -569,6 +762,10 @@ TABLE: dict[str, str] = {
         respec       Completed UP
         exceeded     =
         resumed      =
+        forget       Completed UP remedy
+        matched      Blocked UP remedy restarting
+        applied      =
+        in vain      =
     """,
 }
 
@@ -621,7 +818,7 @@ def test_cell(cell: Cell) -> None:
         return
     assert _words(after, effects) == cell.expected
     assert after.reason
-    runs = {effect.run for effect in effects if not isinstance(effect, Note)}
+    runs = {effect.run for effect in effects if not isinstance(effect, Note | Apply | Abandon)}
     assert runs <= {after.run()}, "what is to be done is about the run that there is now"
 
 

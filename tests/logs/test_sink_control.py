@@ -137,6 +137,32 @@ def test_a_replaced_fifo_is_drained_before_it_is_left(host: SinkHost) -> None:
     assert host.content("tts") == b"old\nnew\n"
 
 
+def test_a_connection_is_not_taken_for_the_fifo_whose_number_it_gets(
+    host: SinkHost, eventually: Await
+) -> None:
+    """An attach anew closes a descriptor, and who connects in the same moment gets its number."""
+    held = host.fifo("tts")
+    control = host.start()
+    host.attach(control, "tts")
+    assert host.process is not None
+    sink = psutil.Process(host.process.pid)
+    for turn in range(5):
+        sink.suspend()
+        eventually(lambda: sink.status() == psutil.STATUS_STOPPED, "the sink stands still")
+        attach = {"op": "attach", "name": "tts", "fifo": str(host.state / "tts")}
+        policy = {"max_size": 1 << 20, "keep": 100, "compress": False}
+        told = {**attach, **policy, "log": str(host.log("tts"))}
+        control.send(json.dumps(told).encode() + b"\n")
+        os.write(held, b"from the service\n")
+        other = host.connect()
+        other.send(b'{"op": "stats"}\n')
+        sink.resume()
+        assert control.receive() == {"ok": True}
+        assert other.receive()["ok"] is True
+        control.ask("flush", name="tts")
+        assert host.content("tts") == b"from the service\n" * (turn + 1)
+
+
 def test_a_fifo_at_its_end_is_taken_up_again(host: SinkHost, eventually: Await) -> None:
     held = host.fifo("tts")
     control = host.start()

@@ -30,6 +30,8 @@ QUICK: Final = (
     "test_fleet_order.py",
     "test_fleet_rolling.py",
     "test_fleet_reload.py",
+    "test_remedy.py",
+    "test_remedy_units.py",
 )
 SECONDS: Final = 20
 """A mutant that makes the tests run for longer than this counts as noticed: it loops."""
@@ -62,7 +64,7 @@ STEP: Final = (
     ("Ask(run, kind, not _waits", "Ask(run, kind, _waits"),
     ("since=unit.since if unit.ready() else now", "since=now"),
     ("since=unit.since if unit.ready() else now", "since=unit.since"),
-    ("asked=failure is None", "asked=True"),
+    ("asked = failure is None", "asked = True"),
     ("if not event.retry:", "if False:"),
     ("RunId(max(unit.last_run, event.run))", "event.run"),
     ("min(unit.spec.stop.timeout, ORPHAN_GRACE)", "ORPHAN_GRACE"),
@@ -74,6 +76,14 @@ STEP: Final = (
     ("failed = Failed(left=phase.run)", "failed = Stopped()"),
     ("Blocked) or unit.reason == why", "Blocked)"),
     ("if health.started and not phase.health.started:", "if False:"),
+    ("run = unit.run()\n    if event.run != (unit.last_run if run is None else run)", "if False"),
+    ("health is not phase.health and tally is not None", "tally is not None"),
+    ("chart = replace(unit.chart, of_run=unit.chart.in_force)", "chart = unit.chart"),
+    (
+        "chart = replace(unit.chart, in_force=(), uses=())",
+        "chart = replace(unit.chart, in_force=())",
+    ),
+    ("until=until + lost)", "until=until)"),
 )
 HEALTH: Final = (
     ("not health.ready and streak >= probe", "not health.ready and streak > probe"),
@@ -189,7 +199,10 @@ TURN: Final = (
     ("            unit = self._step(name, other.unit, Stop(event.why))\n", "            return\n"),
     ("fleet = shaped(fleet) if left else fleet", "pass"),
     ("            if name in self.leaving:\n                continue\n", ""),
-    ("restarts=old.restarts, record=old.record", "restarts=old.restarts"),
+    ("        record=old.record,\n", ""),
+    ("replace(unit, chart=old.chart, heals=False)", "replace(unit, chart=old.chart)"),
+    ("replace(old.chart, of_run=unit.chart.of_run)", "old.chart"),
+    ("        beside=old.beside,\n", ""),
 )  # fmt: skip
 
 FLEET: Final = (
@@ -205,6 +218,41 @@ FLEET: Final = (
     ("starting = {name for name in added if wanted[name].enabled}", "starting = set(added)"),
 )  # fmt: skip
 
+REMEDY: Final = (
+    ("if now - at < rule.limit.within", "if now - at <= rule.limit.within"),
+    (">= rule.limit.times", "> rule.limit.times"),
+    ("if told != use.told:", "if True:"),
+    ("        if _is_useless(spec, chart, rule):", "        if False:"),
+    ("before = chart.of_run if rule.restart else chart.in_force", "before = chart.in_force"),
+    ("or rule.steps():\n        return False", "or False:\n        return False"),
+    ("            notes.append((Topic.REMEDY_SKIPPED, text))\n            continue\n", "pass\n"),
+    ("in_force=(*others, rule.name))", "in_force=(rule.name, *others))"),
+    ("if old.command != new.command or old.env != new.env:", "if old.env != new.env:"),
+    ("if rule in old.remedies", "if True"),
+    ("says is None or", "True or"),
+    ("if rule.ends_the_run else seen.times % failed == 0", ""),
+    ("return code in codes", "return True"),
+    ("return number in signals", "return True"),
+    ("if at < len(rest) and is_value(rest[at]):", "if at < len(rest):"),
+    ("result, rest, found = command[:1], command[1:]", "result, rest, found = [], command"),
+    ("busy and rule.run is not None and", "busy and"),
+)  # fmt: skip
+HEALING: Final = (
+    ("if unit.goal is Goal.DOWN or not unit.heals:", "if unit.goal is Goal.DOWN:"),
+    ("return failure is not None and rule is None", "return rule is None"),
+    ("return not asked and rule is None", "return rule is None"),
+    ("rule is None and ended.failure is None and", "rule is None and"),
+    ("left=tuple(left), until=until)", "left=(), until=until)"),
+    ("now + step.timeout + ANSWER_GRACE", "now + step.timeout"),
+    ("if given_up or healing.notes:", "if True:"),
+    ("unit = replace(unit, restarts=unit.restarts + 1)", "pass"),
+    ("otherwise.until + now - phase.began", "otherwise.until"),
+    ("event.number == phase.number:", "True:"),
+    ("event.number == beside.number:", "False:"),
+    ("if not event.ok:", "if False:"),
+    ("        return unit, (*policy, *effects)", "        return unit, effects"),
+)  # fmt: skip
+
 MUTANTS: Final = tuple(
     Mutant(module, right, wrong)
     for module, pairs in (
@@ -215,6 +263,8 @@ MUTANTS: Final = tuple(
         ("restart", RESTART),
         ("turn", TURN),
         ("fleet", FLEET),
+        ("remedy", REMEDY),
+        ("healing", HEALING),
     )
     for right, wrong in pairs
 )

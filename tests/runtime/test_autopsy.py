@@ -140,7 +140,9 @@ async def test_of_python_the_functions_are_told(tmp_path: Path, logs: Path) -> N
 async def test_what_somebody_has_stopped_is_looked_into_too(tmp_path: Path, logs: Path) -> None:
     with hanging(tmp_path, *python_that_hangs(tmp_path)) as patient:
         os.kill(patient.pid, signal.SIGSTOP)
-        assert os.waitid(os.P_PID, patient.pid, os.WSTOPPED) is not None  # noqa: ASYNC222
+        async with asyncio.timeout(DEADLINE):
+            while psutil.Process(patient.pid).status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
         found = await patient.examined(logs)
     assert re.match(rf"hung in {STUCK}", found.words)
 

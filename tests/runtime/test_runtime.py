@@ -8,14 +8,28 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from supervisor.core.effects import Note, Topic
-from supervisor.core.events import ExitCode, Exited, ExitSignal, Fault, Probed, ProbeResult, RunId
+from supervisor.core.events import (
+    ExitCode,
+    Exited,
+    ExitSignal,
+    Fault,
+    Matched,
+    Probed,
+    ProbeResult,
+    RunId,
+)
+from supervisor.core.remedy import amended
 from supervisor.core.spec import (
     Backoff,
     Dependency,
     FleetSpec,
     GiveUp,
+    OutputTrigger,
     ProbeKind,
     ProbeSpec,
+    Remedy,
+    RemedyCommand,
+    RemedyStep,
     RestartSpec,
     ServiceSpec,
     TcpCheck,
@@ -45,6 +59,11 @@ class PretendHost:
     looked_into: asyncio.Event = field(default_factory=asyncio.Event)
     dump_ends: bool = False
     notes: list[tuple[str, Topic]] = field(default_factory=list)
+    steps: list[RemedyStep] = field(default_factory=list)
+    step_hangs: bool = False
+    step_error: Exception | None = None
+    environments: list[dict[str, str]] = field(default_factory=list)
+    cancelled: list[RemedyStep] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     unanswered: list[asyncio.Future[ProbeResult]] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,12 +72,14 @@ class PretendHost:
     probes: int = 0
     depth: int = 0
 
-    def spawn(self, spec: ServiceSpec, run: RunId, *, beside: bool) -> int:
+    def spawn(self, unit: Unit, run: RunId, *, beside: bool) -> int:
         if self.refuse:
             raise self.refuse.pop(0)
-        self.spawned.append((spec.name, run))
+        name = unit.spec.name
+        self.spawned.append((name, run))
+        self.environments.append(dict(amended(unit.spec, unit.chart.in_force).env))
         if beside:
-            self.beside.append((spec.name, run))
+            self.beside.append((name, run))
         return 1000 + len(self.spawned)
 
     def signal(self, name: str, run: RunId, signal: int) -> None:
@@ -89,6 +110,18 @@ class PretendHost:
             self.asked.set()
             return await self.unanswered[-1]
         return self.answers.get(spec.name, ProbeResult(True, "answered"))
+
+    async def apply(self, spec: ServiceSpec, run: RunId, step: RemedyStep) -> tuple[bool, str]:
+        self.steps.append(step)
+        if self.step_error is not None:
+            raise self.step_error
+        if self.step_hangs:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(step)
+                raise
+        return True, "done"
 
     def settled(self, unit: Unit, overlap: Unit | None) -> None:
         """Nothing to keep."""
@@ -290,6 +323,57 @@ async def test_a_rolling_restart_ends_the_old_run_when_the_new_one_is_ready() ->
         while not runtime.steady():
             await runtime.changed()
     assert runtime.fleet.units["a"].state() == "healthy"
+    runtime.close()
+
+
+MENDING = Remedy(
+    "mending",
+    OutputTrigger("one"),
+    set_env={"A": "1"},
+    run=RemedyCommand(("rm",)),
+    restart=True,
+)
+
+
+async def test_a_remedy_takes_its_steps_and_starts_what_it_has_mended() -> None:
+    host = PretendHost()
+    runtime = runtime_of(host, service("a", remedies=(MENDING,)))
+    runtime.start(["a"], "test")
+    runtime.post("a", Matched(RunId(1), "one", "one of many"))
+    assert host.signals == [("a", 15)]
+    runtime.post("a", Exited(RunId(1), ExitSignal(15)))
+    assert runtime.fleet.units["a"].state() == "healing"
+    await until(runtime, "a", "running")
+    assert host.steps == [MENDING.run]
+    assert host.spawned == [("a", 1), ("a", 2)]
+    assert host.environments == [{}, {"A": "1"}]
+    runtime.close()
+
+
+async def test_a_stop_ends_what_a_remedy_has_begun() -> None:
+    host = PretendHost(step_hangs=True)
+    runtime = runtime_of(host, service("a", remedies=(MENDING,)))
+    runtime.start(["a"], "test")
+    runtime.post("a", Matched(RunId(1), "one", "one of many"))
+    runtime.post("a", Exited(RunId(1), ExitSignal(15)))
+    async with asyncio.timeout(10):
+        while not host.steps:  # noqa: ASYNC110 - the next turn of the loop begins it
+            await asyncio.sleep(0)
+        runtime.stop(["a"], "test")
+        assert runtime.quiet()
+        while not host.cancelled:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+    runtime.close()
+
+
+async def test_a_step_that_the_host_has_a_bug_in_is_one_that_failed() -> None:
+    host = PretendHost(step_error=RuntimeError("a bug"))
+    runtime = runtime_of(host, service("a", restart=AT_ONCE, remedies=(MENDING,)))
+    runtime.start(["a"], "test")
+    runtime.post("a", Matched(RunId(1), "one", "one of many"))
+    runtime.post("a", Exited(RunId(1), ExitSignal(15)))
+    await until(runtime, "a", "running")
+    assert ("a", Topic.REMEDY_SKIPPED) in host.notes
     runtime.close()
 
 

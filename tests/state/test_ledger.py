@@ -1,6 +1,7 @@
 """The ledger: what a successor reads is what was last put, whatever cut the file short."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,11 @@ def test_the_latest_record_of_each_unit_counts(tmp_path: Path) -> None:
         b'{"unit":"tts","run":4,"wanted":true,"recent":7}\n',
         b'{"unit":"tts","run":4,"wanted":true,"recent":["soon"]}\n',
         b'{"unit":"tts","run":4,"wanted":true,"other_pid":0}\n',
+        b'{"unit":"tts","run":4,"wanted":true,"in_force":[7]}\n',
+        b'{"unit":"tts","run":4,"wanted":true,"of_run":7}\n',
+        b'{"unit":"tts","run":4,"wanted":true,"uses":[1]}\n',
+        b'{"unit":"tts","run":4,"wanted":true,"uses":{"a":["soon"]}}\n',
+        b'{"unit":"tts","run":4,"wanted":true,"uses":{"a":7}}\n',
     ],
 )
 def test_a_line_that_is_no_record_costs_itself_only(tmp_path: Path, line: bytes) -> None:
@@ -92,6 +98,22 @@ def test_an_end_in_order_leaves_only_numbers(tmp_path: Path) -> None:
     book.retire()
     book.close()
     assert reread(tmp_path).records() == (Record("tts", 3, wanted=True),)
+
+
+def test_what_remedies_have_set_outlives_any_end(tmp_path: Path) -> None:
+    healed = replace(
+        RUNNING, in_force=("mps",), of_run=("mps",), rests_on=7, uses={"mps": (1.5, 2.0)}
+    )
+    book = Ledger(str(tmp_path))
+    book.put(healed)
+    book.close()
+    book = reread(tmp_path)
+    assert book.record("tts") == healed
+    book = Ledger(str(tmp_path))
+    book.retire()
+    book.close()
+    left = Record("tts", 3, wanted=True, in_force=("mps",), of_run=("mps",), rests_on=7)
+    assert reread(tmp_path).record("tts") == left
 
 
 def test_a_unit_can_be_forgotten(tmp_path: Path) -> None:
