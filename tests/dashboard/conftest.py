@@ -38,19 +38,19 @@ class FakeDaemon:
     commands: list[tuple[str, object]] = field(default_factory=list)
     journal_seq: int = 0
     gate: threading.Event | None = None
-    """Where there is one, a look waits for it."""
+    """Where there is one, a look waits for it, and tells then how it was before."""
     entered: threading.Event = field(default_factory=threading.Event)
 
     def get(self, path: str, **_query: str) -> object:
         assert path == "/v1/status"
         self.looks += 1
+        answer: FleetStatus = fleet(*self.services)
+        answer["daemon"]["journal_seq"] = self.journal_seq
         self.entered.set()
         if self.gate is not None:
             assert self.gate.wait(DEADLINE)
         if self.trouble is not None:
             raise self.trouble
-        answer: FleetStatus = fleet(*self.services)
-        answer["daemon"]["journal_seq"] = self.journal_seq
         return answer
 
     def post(self, path: str, body: object) -> object:

@@ -6,6 +6,7 @@ What takes a real system is in test_dashboard_live.py.
 import importlib.util
 import json
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,14 @@ import pytest
 from supervisor.journal import NAME
 from tests.browser.chromium import opened
 from tests.cli.fleets import chronicle, down, service
-from tests.dashboard.conftest import NOBODY, REFUSES, Served
+from tests.dashboard.conftest import DEADLINE, NOBODY, REFUSES, Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
+
+    from supervisor.control.messages import ServiceStatus
 
 EVIL = "<script>document.title = 'hurt'</script><img src=x onerror=\"document.title = 'hurt'\">"
 
@@ -178,6 +181,28 @@ def test_a_command_is_asked_about_first(shown: "Page", served: Served) -> None:
     has(shown, "#progress-title", "healthy after")
     asked = {"services": ["tts"], "rolling": True}
     assert served.daemon.commands == [("/v1/restart", asked)]
+
+
+def test_what_was_seen_before_a_command_is_no_success_of_it(shown: "Page", served: Served) -> None:
+    shown.click("#rows >> text=tts")
+    shown.click("#restart")
+    served.daemon.entered.clear()
+    served.daemon.gate = threading.Event()
+    try:
+        assert served.daemon.entered.wait(DEADLINE)  # a look is under way, and sees it healthy
+        with shown.expect_response("**/api/restart"):
+            shown.click("#confirm-yes")
+        stopping: ServiceStatus = {**served.daemon.services[0]}
+        stopping["state"], stopping["settled"] = "stopping", False
+        served.daemon.services[0] = stopping
+    finally:
+        served.daemon.gate.set()
+    has(shown, "#detail-state", "stopping")
+    assert text_of(shown, "#progress-title") == "Restarting tts…"
+    healthy: ServiceStatus = {**stopping}
+    healthy["state"], healthy["settled"] = "healthy", True
+    served.daemon.services[0] = healthy
+    has(shown, "#progress-title", "healthy after")
 
 
 def test_a_refused_command_says_why(shown: "Page", served: Served) -> None:
