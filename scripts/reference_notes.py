@@ -233,6 +233,19 @@ command: [python, server.py]
 doctor: {command: [python, server.py, --doctor], timeout: 30s}
 ```
 """,
+    "remedies[]": """
+What fits, what follows, what bounds it, and how to try a rule: [`remedies.md`](remedies.md).
+
+```yaml
+command: [python, server.py]
+remedies:
+  - when: {output: "the index in * is corrupt"}
+    do: {run: {command: [rm, -r, index], timeout: 10s}, restart: true}
+  - when: {exit: [137, SIGKILL]}
+    do: {set_args: {--size: small}, restart: true}
+    limit: {times: 1, within: 24h}
+```
+""",
     "models.NAME": """
 ```yaml
 version: 1

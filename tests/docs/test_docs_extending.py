@@ -84,7 +84,7 @@ def test_the_service(newcomer: Newcomer) -> None:
     (dice / "server.py").write_text(program("dice/server.py"))
     lines, _ = of_page("yaml")
     newcomer.config.write_text(f"version: 1\nroot: ..\n{lines.text}")
-    into_the_system, breaking = of_page("sh")[:2]
+    into_the_system, breaking, failing = of_page("sh")[:3]
 
     said = newcomer.follow(into_the_system.text)
     answer, _ = json.JSONDecoder().raw_decode(said[said.index('{"rolled"') :])
@@ -96,6 +96,12 @@ def test_the_service(newcomer: Newcomer) -> None:
     assert "SIGKILL" in said
     assert newcomer.service("dice")["run"] == 3, "killed once, replaced once"
     assert "run 2 exited with code 0" in said, "it ends by itself on SIGTERM"
+
+    said = newcomer.follow(failing.text)
+    assert "mv exited with code 0" in said
+    assert "corrupt rules: applied once" in said
+    assert newcomer.service("dice")["state"] == "healthy"
+    assert (dice / "corrupt.json").exists()
 
     (dice / "rules.json").write_text('{"most": 20}')
     assert "at most 20 sides" in newcomer.follow("./atlasctl doctor dice")
