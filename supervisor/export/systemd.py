@@ -104,7 +104,7 @@ def _service(
 ) -> _Unit:
     variables = for_machine(request, service, notes, with_files=False)
     words = program(service, shown_command(request, service, notes))
-    command = [unit_text.literal(_path(words[0])), *map(unit_text.argument, words[1:])]
+    command = [unit_text.word(_path(words[0])), *map(unit_text.argument, words[1:])]
     told = one_line(service.description or service.name).replace("%", "%%").rstrip("\\")
     restart, limits = service.restart, service.limits
     lines = ["[Unit]", f"Description={told}", *_order(request, service, notes)]
@@ -215,7 +215,7 @@ def _socket(service: ServiceSpec, socket: SocketSpec) -> _Unit:
 
 def _path(path: str) -> str:
     # What systemd does not take for the path of a program.
-    if re.search(r"[\s\"'\\]", path):
+    if re.search("[\x00-\x1f\x7f\"'\\\\]", path):
         raise ExportError(f"{path!r} cannot be the program of a unit: rename it")
     return path
 

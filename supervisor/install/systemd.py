@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from supervisor.export.unit_text import argument, word
 from supervisor.install.item import LoginItem, UnwritableError, mark
 
 PREFIX: Final = "atlasctl-"
@@ -10,8 +11,6 @@ TARGET: Final = "default.target"
 """What a user's systemd reaches at login, or at boot where the user lingers."""
 SUBGROUPS: Final = 254
 """The first release with DelegateSubgroup=."""
-
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_/.:=@,+-]+")
 
 _FORBIDDEN: Final = re.compile("[\\\\\"']")
 
@@ -70,21 +69,13 @@ def render(item: LoginItem, version: int) -> str:
         mark=mark(item.config),
         config=_literal(item.config),
         # Only in arguments is `$` more than itself.
-        command=" ".join([_word(program), *(_word(a.replace("$", "$$")) for a in arguments)]),
-        environment="\n".join(f"Environment={_word(each)}" for each in variables),
+        command=" ".join([word(program), *map(argument, arguments)]),
+        environment="\n".join(f"Environment={word(each)}" for each in variables),
         stop_seconds=item.stop_seconds,
         delegate="\n".join(delegate),
         log=_literal(item.log),
         target=TARGET,
     )
-
-
-def _word(text: str) -> str:
-    """Return one word of a line that is split into words."""
-    if _PLAIN.fullmatch(text):
-        return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{_literal(escaped)}"'
 
 
 def _literal(text: str) -> str:

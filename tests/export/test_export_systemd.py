@@ -118,6 +118,7 @@ def test_a_folder_that_no_unit_can_name_is_an_error(folder: str) -> None:
         ("/opt/serve", ["/opt/serve"]),
         ("../serve", ["/srv/serve"]),
         ("/opt/50%/serve", ["/opt/50%/serve"]),
+        ("/opt/my $erver", ["/opt/my $erver"]),
     ],
 )
 def test_the_program_has_a_whole_path(program: str, started: list[str]) -> None:
@@ -125,7 +126,7 @@ def test_the_program_has_a_whole_path(program: str, started: list[str]) -> None:
     assert command(value(file.text, "ExecStart")) == [*(s.encode() for s in started), b"$A"]
 
 
-@pytest.mark.parametrize("program", ["A=B", "-x", "/a b", '/a"', "/a\\b"])
+@pytest.mark.parametrize("program", ["A=B", "-x", "/a\nb", '/a"', "/a\\b"])
 def test_a_program_that_cannot_be_named_is_an_error(program: str) -> None:
     with pytest.raises(ExportError, match=r"whole path|rename it"):
         render(request(replace(PLAIN, command=(program,))))
@@ -192,7 +193,7 @@ def test_systemd_itself_has_no_complaint(hostile: bool, tmp_path: Path) -> None:
     odd = {f"V{at}": text for at, text in enumerate(ODD)} if hostile else {}
     services = [
         replace(SPEECH, cwd=here, env={**SPEECH.env, **odd}),
-        replace(SERVER, cwd=here, command=("/bin/sh", "-c", "true", *(ODD if hostile else ()))),
+        replace(SERVER, cwd=here, command=(str(program), *(ODD if hostile else ()))),
         replace(TASK, cwd=here, command=("/bin/true",)),
     ]
     files = render(request(*services)).files

@@ -45,8 +45,8 @@ def words(line: str) -> list[bytes]:
 
 def command(line: str) -> list[bytes]:
     """Return the argv of an ExecStart=, with no variable set."""
-    assert line[0] == "/", "a prefix, or no path"
     found = words(line)
+    assert found[0][:1] == b"/", "a prefix, or no path"
     assert b";" not in [w for w in line.encode().split() if w == b";"], "two commands"
     return [found[0], *map(variables, found[1:])]
 
