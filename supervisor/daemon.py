@@ -316,14 +316,16 @@ class Daemon:
         await self._courier.close(at_once=True)
         control = await self._server.pause()
         handover = Handover(self._lock.fileno(), control, self._life.upgrades + 1, __version__)
-        self._notifier.reloading()
-        try:
-            upgrade.execute(self._origin, handover)
-        except OSError as error:
-            self._complain(f"cannot execute {self._origin.argv[0]}: {error.strerror}")
-        self._life.ending.clear()
-        if self._life.stopping:
-            self._life.ending.set()
+        await upgrade.hold_signals()
+        # It may have been told to stop meanwhile: the new code would know nothing of that.
+        if not self._life.stopping:
+            self._notifier.reloading()
+            try:
+                upgrade.execute(self._origin, handover)
+            except OSError as error:
+                self._complain(f"cannot execute {self._origin.argv[0]}: {error.strerror}")
+            self._life.ending.clear()
+        upgrade.release_signals()
         await self._server.start()
         self._notifier.ready(self._in_short())
         self._courier.go_by(self._spec)
@@ -361,7 +363,10 @@ class Daemon:
         """
         while True:
             await asyncio.sleep(every)
-            self._notifier.alive(self._in_short())
+            if self._life.stopping:
+                self._notifier.stopping()
+            else:
+                self._notifier.alive(self._in_short())
 
     def _in_short(self) -> str:
         wanted = [u for u in self._runtime.fleet.units.values() if u.goal is Goal.UP]

@@ -50,8 +50,11 @@ class Notifier:
         self.tell("RELOADING=1", f"MONOTONIC_USEC={now}", "STATUS=executing new code")
 
     def stopping(self) -> None:
-        """Say that the end has begun."""
-        self.tell("STOPPING=1", "STATUS=stopping everything")
+        """Say that the end has begun, or goes on: that buys time, whatever the unit grants."""
+        self.tell("STOPPING=1", "WATCHDOG=1", "STATUS=stopping everything", *self._more_time())
+
+    def _more_time(self) -> tuple[str, ...]:
+        return () if self.every is None else (f"EXTEND_TIMEOUT_USEC={self.every * 2e6:.0f}",)
 
 
 def taken_from(environ: MutableMapping[str, str], pid: int) -> Notifier:

@@ -21,7 +21,7 @@ from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
 from supervisor.control.messages import FleetStatus
 from supervisor.core.spec import FleetSpec
-from supervisor.install.item import LoginItem, UnwritableError, describe
+from supervisor.install.item import LoginItem, UnwritableError, describe, guarded_folder
 from supervisor.install.manager import Manager, ManagerError
 from supervisor.install.place import PlaceError
 from supervisor.posix import processes
@@ -54,6 +54,7 @@ def install(call: Invocation) -> int:
         manager.enable()
         word = "unchanged" if before == text else "written" if before is None else "replaced"
         print(f"{word}: {short_path(manager.place.path)}")
+        _warn_of_place(spec)
         for other in _others(system, manager):
             warn(f"{other} starts this system too, which one of them would do")
         if call.linger:
@@ -101,6 +102,16 @@ def _check_login_environment(spec: FleetSpec, item: LoginItem) -> None:
     ]
     if differ:
         warn(f"{wording.listing(differ)} would be otherwise after a login; {hint}")
+
+
+def _warn_of_place(spec: FleetSpec) -> None:
+    if login_item.PLATFORM != "darwin":
+        return
+    if folder := guarded_folder(spec.root, os.environ.get("HOME", "/")):
+        warn(
+            f"macOS may keep what starts at login out of {folder}: move the system to another "
+            "folder, or allow its python Full Disk Access in System Settings, Privacy & Security"
+        )
 
 
 def _others(system: System, manager: Manager) -> Iterator[str]:

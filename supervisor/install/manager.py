@@ -7,7 +7,6 @@ from typing import Final, Protocol
 from supervisor.install.item import LoginItem
 from supervisor.install.place import Place
 
-
 _SHOWN: Final = 300
 """Characters of what a program said."""
 

@@ -38,9 +38,15 @@ class Systemctl:
         return os.path.join(folder, self.place.name)
 
     def text(self, item: LoginItem) -> str:
-        """Return the unit, for the systemd that is here."""
-        said = re.match(r"systemd ([0-9]+)", self.run((PROGRAM, "--version")).text)
-        return systemd.render(item, int(said[1]) if said else 0)
+        """Return the unit, for the systemd that is here. Raises ManagerError if none is."""
+        answer = self.run((PROGRAM, "--version"))
+        said = re.match(r"\s*systemd ([0-9]+)", answer.text)
+        if said is None:
+            raise ManagerError(
+                f"there is no systemd here ({PROGRAM}: {answer.quoted()}): have something else run "
+                f"this when you log in, as @reboot in crontab does: {shlex.join(item.command)}"
+            )
+        return systemd.render(item, int(said[1]))
 
     def commands(self) -> list[str]:
         """Return what enables and starts it."""

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import CHECKOUT, DEADLINE, SLEEPER, System, eventually
-from tests.install.stand_ins import Launchd, Systemd
+from tests.install.fake_launchd import Launchd
+from tests.install.fake_systemd import Systemd
 
 # What a Mac's command does, on any system.
 _AS = "import sys; from supervisor.cli import __main__, login_item; login_item.PLATFORM = {!r}; sys.exit(__main__.main())"  # noqa: E501

@@ -11,6 +11,7 @@ from supervisor.install.item import (
     UnwritableError,
     command,
     describe,
+    guarded_folder,
     login_environment,
     mark,
     stop_seconds,
@@ -99,6 +100,23 @@ def test_the_whole() -> None:
 def test_what_no_file_can_hold(root: str) -> None:
     with pytest.raises(UnwritableError, match="rename that folder"):
         describe(fleet(root=root), {})
+
+
+@pytest.mark.parametrize(
+    ("root", "folder"),
+    [
+        ("Documents/atlas", "Documents"),
+        ("Desktop", "Desktop"),
+        ("Library/Mobile Documents/com~apple~CloudDocs/a", "Library/Mobile Documents"),
+        ("Documents2/atlas", None),
+        ("src/Documents", None),
+        ("../elsewhere/Documents", None),
+        (".", None),
+    ],
+)
+def test_folders_that_a_mac_guards(root: str, folder: str | None, tmp_path: Path) -> None:
+    found = guarded_folder(str(tmp_path / root), str(tmp_path))
+    assert found == (folder and str(tmp_path / folder))
 
 
 def test_marks_tell_files_apart_and_hold_in_xml() -> None:

@@ -13,7 +13,7 @@ import pytest
 from supervisor.cli.checks.systemd import units
 from tests.e2e.conftest import SLEEPER, eventually
 from tests.install.conftest import Home
-from tests.install.stand_ins import Systemd
+from tests.install.fake_systemd import Systemd
 from tests.install.test_install_files import compare
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it speaks as systemd does")
@@ -286,6 +286,14 @@ def test_what_only_this_shell_knows_is_told(linux: Home) -> None:
     assert "in this shell the configuration is valid, after a login it is not:" in done.stderr
     assert "services.one.env.WHERE" in done.stderr
     assert "with env_file: in the YAML" in done.stderr
+
+
+def test_where_there_is_no_systemd_at_all(linux: Home, systemd: Systemd) -> None:
+    (systemd.bin / "systemctl").write_text("#!/bin/sh\nexit 127\n")
+    done = linux.ctl("install", check=1)
+    assert "there is no systemd here (systemctl: code 127): have something else run" in done.stderr
+    assert f"-m supervisor.cli -c '{linux.config}' run --login" in done.stderr
+    assert not list(linux.home.glob("**/*.service"))
 
 
 def test_linger(linux: Home, systemd: Systemd, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from supervisor.cli.asking import asking
 from supervisor.cli.checks import launchd as agents
 from tests.e2e.conftest import SLEEPER, eventually
 from tests.install.conftest import Home
-from tests.install.stand_ins import Launchd
+from tests.install.fake_launchd import Launchd
 from tests.install.test_install_files import compare
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a Mac has the real one")
@@ -166,6 +166,17 @@ def test_uninstall(mac: Home, launchd: Launchd) -> None:
     mac.ctl("down")
     assert mac.ctl("uninstall").stdout == f"removed: {path}\n"
     assert not launchd.is_loaded()
+
+
+def test_a_folder_that_macos_guards_is_told(mac: Home) -> None:
+    documents = mac.home / "Documents"
+    documents.mkdir()
+    (documents / "services.yaml").write_text(mac.config.read_text())
+    assert mac.ctl("install", "--no-start").stderr == ""
+    mac.item.unlink()
+    mac.config = documents / "services.yaml"
+    done = mac.ctl("install", "--no-start")
+    assert f"macOS may keep what starts at login out of {documents}" in done.stderr
 
 
 def test_dry_run_and_linger(mac: Home, launchd: Launchd) -> None:

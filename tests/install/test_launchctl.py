@@ -11,8 +11,8 @@ from supervisor.install import launchd as renderer
 from supervisor.install.launchctl import Launchctl
 from supervisor.install.manager import ManagerError, Outcome
 from supervisor.install.place import Place
+from tests.install.fake_launchd import Launchd
 from tests.install.specimens import PLAIN
-from tests.install.stand_ins import Launchd
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a Mac has the real one")
 

@@ -34,7 +34,12 @@ def test_what_is_said(heard: socket.socket) -> None:
     assert said[2][0] == "RELOADING=1"
     # sd_notify(3) wants the monotonic clock with it, and asyncio's is the same one.
     assert before <= int(said[2][1].removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
-    assert said[3][0] == "STOPPING=1"
+    assert said[3] == ["STOPPING=1", "WATCHDOG=1", "STATUS=stopping everything"]
+
+
+def test_the_end_may_take_as_long_as_signs_of_life_come(heard: socket.socket) -> None:
+    Notifier(heard.getsockname(), 30.0).stopping()
+    assert heard.recv(4096).decode().splitlines()[3:] == ["EXTEND_TIMEOUT_USEC=60000000"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the abstract namespace is Linux's")
