@@ -7,6 +7,7 @@ come between, and the control socket, so that clients wait in its backlog instea
 Everything else is found by the way that also follows a crash (`supervisor.succession`).
 """
 
+import asyncio
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ TRIAL_TIMEOUT = 60.0
 """Seconds that the new code may take to prove itself; it takes about 0.5 on an idle machine."""
 SETTLE_TIMEOUT = 20.0
 """Seconds that an upgrade waits for starts and stops under way."""
+DELIVERY = 0.01
+"""Seconds in which a signal that has come reaches its handler, which is some turns of the loop."""
 HELD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that wait while nobody is there to handle them."""
 
@@ -79,9 +82,11 @@ async def refusal(origin: Origin, config: str, records: int, launcher: Launcher)
 
 
 def execute(origin: Origin, handover: Handover) -> None:
-    """Replace the code of this process. Returns only by OSError, with everything as it was."""
+    """Replace the code of this process. Returns only by OSError, with everything as it was.
+
+    To be called with signals held: one that came just before would be lost with the old code.
+    """
     here = os.getcwd()
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     for fd in (handover.lock, handover.control):
         os.set_inheritable(fd, True)
     try:
@@ -92,8 +97,16 @@ def execute(origin: Origin, handover: Handover) -> None:
         os.chdir(here)
         for fd in (handover.lock, handover.control):
             os.set_inheritable(fd, False)
-        release_signals()
         raise
+
+
+async def hold_signals() -> None:
+    """Let no further signal come; return when those that have come are handled.
+
+    What is held waits through execve for the handlers of the new code.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    await asyncio.sleep(DELIVERY)
 
 
 def release_signals() -> None:
