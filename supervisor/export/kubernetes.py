@@ -47,6 +47,7 @@ _WHY: Final = {
     "limits.open_files": "is what the node gives its containers",
     "limits.processes": "is what the node gives its pods (podPidsLimit of the kubelet)",
     "logs": "the output is the container's log, which the node rotates",
+    "remedies": "stay with atlasctl: nobody else knows what helps",
     "restart.backoff": "Kubernetes has its own: 10 s, doubled up to 5 min",
     "restart.give_up": "Kubernetes goes on trying (CrashLoopBackOff)",
     "restart.proven_after": "Kubernetes forgets earlier failures after 10 min",

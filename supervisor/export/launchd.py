@@ -42,6 +42,7 @@ _WHY: Final = {
     "logs": "the output goes to one file, which nothing rotates",
     "ports": "launchd does not look whether they are free",
     "readiness": _PROBE,
+    "remedies": "stay with atlasctl: nobody else knows what helps",
     "restart.backoff": "ThrottleInterval is the shortest time between two starts, whole seconds",
     "restart.give_up": "launchd goes on trying",
     "restart.proven_after": "launchd counts no failures",

@@ -47,6 +47,7 @@ _WHY: Final = {
     "logs": "the output goes to the journal (journalctl), which has limits of its own",
     "ports": "systemd does not look whether they are free",
     "readiness": _PROBE,
+    "remedies": "stay with atlasctl: nobody else knows what helps",
     "restart.backoff": "RestartSec= is the first wait, and all are alike",
     "restart.proven_after": "only time forgets a failure (StartLimitIntervalSec=)",
     "startup": _PROBE,

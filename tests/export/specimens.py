@@ -16,7 +16,9 @@ from supervisor.core.spec import (
     HttpCheck,
     Limits,
     LogSpec,
+    OutputTrigger,
     ProbeSpec,
+    Remedy,
     RestartSpec,
     ServiceSpec,
     SocketSpec,
@@ -127,6 +129,7 @@ EVERYTHING = replace(
     limits=Limits(memory=2**30, open_files=4096, processes=64, nice=5),
     logs=LogSpec(keep=1),
     user="nobody",
+    remedies=(Remedy("gpu", OutputTrigger("*out of memory"), restart=True),),
     enabled=False,
 )
 """A service in which no field has its default."""

@@ -27,7 +27,6 @@ RENDERERS: dict[str, Callable[[Request], Exported]] = {
     "launchd": launchd.render,
 }
 DEFAULT = ServiceSpec("", (), "")
-COMING = ("remedies",)
 NESTED = ("restart", "stop", "limits")
 FOR_ATLASCTL_ALONE = {"description": ("kubernetes", "launchd"), "enabled": tuple(RENDERERS)}
 """What it is called for people; whether `up` starts it: who exports one has decided that."""
@@ -41,7 +40,7 @@ def changes() -> list[tuple[str, ServiceSpec, ServiceSpec]]:
     """Return each field, with a service that has it as it is by default and one that has not."""
     made = []
     for entry in dataclasses.fields(ServiceSpec):
-        if entry.name in ("name", "command", "cwd", *COMING):
+        if entry.name in ("name", "command", "cwd"):
             continue
         value = getattr(EVERYTHING, entry.name, getattr(DEFAULT, entry.name))
         if entry.name not in NESTED:
@@ -128,8 +127,7 @@ def test_a_secret_is_written_down_only_where_that_was_asked_for(form: str) -> No
 
 def test_the_specimen_has_no_default() -> None:
     for entry in dataclasses.fields(ServiceSpec):
-        if entry.name not in COMING:
-            assert getattr(EVERYTHING, entry.name) != getattr(DEFAULT, entry.name), entry.name
+        assert getattr(EVERYTHING, entry.name) != getattr(DEFAULT, entry.name), entry.name
 
 
 def test_a_system_without_anything_odd_has_nothing_to_tell() -> None:
