@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from supervisor.cli.services import AILING, GOOD
 from supervisor.journal import NAME
 from tests.browser.chromium import opened
 from tests.cli.fleets import chronicle, down, service
@@ -81,6 +82,15 @@ def test_services_are_listed_and_change_in_place(shown: "Page", served: Served) 
     assert states(shown)[0] == "backoff"
     assert shown.evaluate("document.querySelector('#rows tr').mark") == "the same"
     assert "tts is backoff" in (shown.locator("#announcer").text_content() or "")
+
+
+@pytest.mark.parametrize("state", [*GOOD, *AILING, "failed", "backoff", "blocked", "stopped"])
+def test_a_state_looks_as_it_is(shown: "Page", served: Served, state: str) -> None:
+    served.daemon.services[0]["state"] = state
+    has(shown, "#rows tr:first-child .state", state)
+    kind = shown.locator("#rows .state").first.get_attribute("data-kind")
+    expected = {"blocked": "busy", "stopped": "calm"}.get(state, "bad")
+    assert kind == ("good" if state in GOOD else expected)
 
 
 def test_services_come_and_go(shown: "Page", served: Served) -> None:

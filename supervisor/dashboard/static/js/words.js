@@ -1,6 +1,7 @@
 // Figures and states in words.
 
-const GOOD = ["healthy", "running", "completed"];
+// As supervisor/cli/services.py has them.
+const GOOD = ["healthy", "busy", "running", "completed"];
 const BAD = ["failed", "backoff", "unready", "unreachable", "broken", "hung"];
 
 export const isGood = (service) => GOOD.includes(service.state);
