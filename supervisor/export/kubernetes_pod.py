@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from supervisor.core.spec import ServiceSpec
+from supervisor.core.spec import ProbeKind, ServiceSpec
 from supervisor.export import kubernetes_names, kubernetes_probes
 from supervisor.export.exported import Note, Request
 from supervisor.export.variables import for_pod, shown_command
@@ -78,7 +78,12 @@ def build(
         notes.append(Note(service.name, "cwd", "is not below root; the image's own is used"))
     command = _command(request, service, place, notes)
     _tell_peers(request, service, (*command, *settings.values()), names, notes)
-    probes = kubernetes_probes.build(request, service, ports, notes)
+    # A Job's container ends when it is done; nobody asks it anything, nor is led to it.
+    probes = kubernetes_probes.Probes({}, {})
+    if not is_job:
+        probes = kubernetes_probes.build(request, service, ports, notes)
+    else:
+        _tell_of_job(service, ports, notes)
 
     volumes, mounts = _volumes(request, cluster, place, folder, settings)
     if probes.files:
@@ -106,11 +111,9 @@ def build(
         container["envFrom"] = sources
     if ports:
         container["ports"] = [{"name": key, "containerPort": port} for key, port in ports]
-    # A Job's container ends when it is done; nobody asks it anything.
-    if not is_job:
-        container |= probes.fields
-        if ports:
-            container["lifecycle"] = {"preStop": {"sleep": {"seconds": LEAVE}}}
+    container |= probes.fields
+    if ports and not is_job:
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": LEAVE}}}
     container["resources"] = {
         "requests": {"cpu": cluster.cpu, **memory},
         **({"limits": dict(memory)} if memory else {}),
@@ -146,7 +149,7 @@ def build(
         ports=ports,
         settings=settings,
         secrets=dict(variables.secret),
-        questions=probes.files if not is_job else {},
+        questions=probes.files,
         is_job=is_job,
     )
 
@@ -156,6 +159,16 @@ def _is_job(service: ServiceSpec, ports: tuple[tuple[str, int], ...]) -> bool:
     return service.restart.policy == "never" or (
         service.restart.policy == "on-failure" and not ports
     )
+
+
+def _tell_of_job(
+    service: ServiceSpec, ports: tuple[tuple[str, int], ...], notes: list[Note]
+) -> None:
+    if any(service.probe(kind) is not None for kind in ProbeKind):
+        text = "a Job is asked nothing: its end is its result"
+        notes.append(Note(service.name, "probes", text))
+    if ports:
+        notes.append(Note(service.name, "ports", "no Service leads to a Job"))
 
 
 def _job_policy(service: ServiceSpec, *, is_job: bool) -> dict[str, Tree]:

@@ -447,6 +447,8 @@ def test_what_may_end_is_a_job(
     if kind == "Job":
         assert one(found, "Job")["spec"]["backoffLimit"] == tries
         assert "livenessProbe" not in container_of(service)
+        assert "plain: probes: a Job is asked nothing: its end is its result" in notes_of(service)
+        assert ("plain: ports: no Service leads to a Job" in notes_of(service)) == bool(ports)
         assert pod_of(service)["restartPolicy"] in ("Never", "OnFailure")
 
 
