@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -83,13 +84,15 @@ def refusing() -> str:
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("where", "words"),
     [
-        (refusing(), "127.0.0.1 cannot be reached: Connection refused"),
-        ("http://name.invalid", "name.invalid has no address"),
+        (refusing, "127.0.0.1 cannot be reached: Connection refused"),
+        (lambda: "http://name.invalid", "name.invalid has no address"),
     ],
+    ids=["refused", "no address"],
 )
-def test_nobody_there(url: str, words: str) -> None:
+def test_nobody_there(where: Callable[[], str], words: str) -> None:
+    url = where()
     outcome = post(Webhook(url + SECRET, timeout=5.0), letter(), "mac")
     assert outcome == Missed(words, again=True)
 
