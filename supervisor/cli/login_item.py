@@ -7,11 +7,13 @@ asks launchd or systemd.
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from supervisor.cli.connection import System
-from supervisor.install.manager import Manager, ManagerError, Outcome, Run
 from supervisor.install.place import place_of
+
+if TYPE_CHECKING:
+    from supervisor.install.manager import Manager, Run
 
 PLATFORM: Final = sys.platform
 WITHIN: Final = 20.0
@@ -24,7 +26,7 @@ def installed(system: System) -> str | None:
     return place.name if place.is_for(system.config) else None
 
 
-def manager_of(system: System) -> Manager:
+def manager_of(system: System) -> "Manager":
     """Return who starts this system at login, or would."""
     place, run = place_of(system.state_dir, os.environ, PLATFORM), runner(os.environ)
     if PLATFORM == "darwin":
@@ -36,10 +38,11 @@ def manager_of(system: System) -> Manager:
     return Systemctl(place, run)
 
 
-def runner(environ: Mapping[str, str], within: float = WITHIN) -> Run:
+def runner(environ: Mapping[str, str], within: float = WITHIN) -> "Run":
     """Return what runs programs of the system, each for `within` seconds."""
     from supervisor.cli.asking import run_bounded
     from supervisor.core.events import ExitCode
+    from supervisor.install.manager import Outcome
     from supervisor.posix.environment import DEFAULT_PATH
     from supervisor.posix.spawn import SpawnError
 
@@ -68,6 +71,8 @@ def cancel(system: System) -> str | None:
 
     For where no daemon answers: one that was killed comes back after some seconds.
     """
+    from supervisor.install.manager import ManagerError
+
     try:
         manager_of(system).cancel()
     except ManagerError as error:
@@ -77,6 +82,8 @@ def cancel(system: System) -> str | None:
 
 def start(system: System) -> str | None:
     """Have the login item start the daemon; return why it cannot, or None if it has."""
+    from supervisor.install.manager import ManagerError
+
     manager = manager_of(system)
     try:
         if why := manager.obstacle():

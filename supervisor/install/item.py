@@ -13,14 +13,13 @@ from typing import Final
 
 from supervisor.core import graph
 from supervisor.core.spec import FleetSpec
-from supervisor.posix.environment import ALLOWED_PREFIX, fleet_mark
+from supervisor.install.names import system_name
+from supervisor.posix.environment import ALLOWED_PREFIX
 
 LOG_NAME: Final = "daemon.log"
 """In the state folder: what a daemon prints, which is next to nothing."""
 LOG_MAX: Final = 1024 * 1024
 """Bytes that may be there before a start; how a daemon was started decides what goes then."""
-MARK: Final = "Written by `atlasctl install` for "
-"""In every file of ours; one without it is somebody else's, and stays as it is."""
 
 _TAKEN: Final = ("LANG", "PATH", "TZ", "XDG_STATE_HOME")
 """Variables that a login item would not have by itself, and that decide which programs are found,
@@ -30,8 +29,6 @@ _GUARDED: Final = ("Desktop", "Documents", "Downloads", "Library/Mobile Document
 _KILL: Final = 3.0
 """Seconds that the end of one service may take after its time to stop: SIGKILL, and the proof."""
 _SHORTEST, _MARGIN = 20, 10
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9]+")
-_LONGEST: Final = 40
 _UNWRITABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -44,7 +41,7 @@ class LoginItem:
     """One login item."""
 
     name: str
-    """Of the system, as `system_name` makes it."""
+    """Of the system, as `names.system_name` makes it."""
     command: tuple[str, ...]
     """The supervisor in the foreground; absolute, since nothing expands it."""
     config: str
@@ -53,21 +50,6 @@ class LoginItem:
     stop_seconds: int
     """How long it may take to stop all services, before it is killed."""
     environment: Mapping[str, str] = field(default_factory=dict)
-
-
-def mark(config: str) -> str:
-    """Return what tells a file of ours for this YAML from any other. No `--`: XML forbids it."""
-    return f"{MARK}{config.replace('%', '%25').replace('--', '-%2D')}, which writes it anew."
-
-
-def system_name(state_dir: str) -> str:
-    """Return a name that no other system of this user has: `atlas-1a2b3c4d`.
-
-    The folder of the system for people, and a mark of its path for the rest.
-    """
-    folder = os.path.basename(os.path.dirname(os.path.realpath(state_dir)))
-    safe = _UNSAFE.sub("-", folder)[:_LONGEST].strip("-") or "system"
-    return f"{safe}-{fleet_mark(state_dir)}"
 
 
 def describe(spec: FleetSpec, environ: Mapping[str, str]) -> LoginItem:

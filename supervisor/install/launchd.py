@@ -1,15 +1,7 @@
 """The property list of a launch agent (launchd.plist(5)). Pure."""
 
-from typing import Final
-
-from supervisor.install.item import LoginItem, mark
-
-PREFIX: Final = "org.atlasctl."
-
-
-def label(name: str) -> str:
-    """Return the agent's label for the system of this name."""
-    return PREFIX + name
+from supervisor.install.item import LoginItem
+from supervisor.install.names import label, mark
 
 
 def render(item: LoginItem) -> str:

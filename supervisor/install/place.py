@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from supervisor.config.files import read_regular
-from supervisor.install import launchd, systemd
-from supervisor.install.item import MARK, mark, system_name
+from supervisor.install import names
 
 _MOST: Final = 1024 * 1024
 """Bytes; a file that is larger is none of ours."""
@@ -39,7 +38,7 @@ class Place:
             return None
         except OSError as error:
             raise PlaceError(f"{self.path} cannot be read: {error.strerror}") from None
-        if MARK not in text:
+        if names.MARK not in text:
             raise PlaceError(
                 f"{self.path} was not written by atlasctl, and stays as it is: move it away, then "
                 "try again"
@@ -52,7 +51,7 @@ class Place:
             text = self.text()
         except PlaceError:
             return False
-        return text is not None and mark(config) in text
+        return text is not None and names.mark(config) in text
 
     def write(self, text: str) -> None:
         """Put the file there, whole or not at all. Raises PlaceError."""
@@ -87,10 +86,10 @@ def place_of(state_dir: str, environ: Mapping[str, str], platform: str) -> Place
 
     `platform` is as sys.platform has it.
     """
-    home, name = environ.get("HOME") or os.path.expanduser("~"), system_name(state_dir)
+    home, name = environ.get("HOME") or os.path.expanduser("~"), names.system_name(state_dir)
     if platform == "darwin":
-        label = launchd.label(name)
+        label = names.label(name)
         return Place(label, os.path.join(home, "Library", "LaunchAgents", f"{label}.plist"))
     config = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    unit = systemd.unit_name(name)
+    unit = names.unit_name(name)
     return Place(unit, os.path.join(config, "systemd", "user", unit))

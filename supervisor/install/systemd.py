@@ -4,9 +4,9 @@ import re
 from typing import Final
 
 from supervisor.export.unit_text import argument, word
-from supervisor.install.item import LoginItem, UnwritableError, mark
+from supervisor.install.item import LoginItem, UnwritableError
+from supervisor.install.names import mark
 
-PREFIX: Final = "atlasctl-"
 TARGET: Final = "default.target"
 """What a user's systemd reaches at login, or at boot where the user lingers."""
 SUBGROUPS: Final = 254
@@ -47,11 +47,6 @@ StandardError=inherit
 [Install]
 WantedBy={target}
 """
-
-
-def unit_name(name: str) -> str:
-    """Return the unit's name for the system of this name."""
-    return f"{PREFIX}{name}.service"
 
 
 def render(item: LoginItem, version: int) -> str:

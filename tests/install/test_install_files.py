@@ -15,7 +15,8 @@ import pytest
 from supervisor.cli.checks import launchd as agents
 from supervisor.cli.checks import systemd as units
 from supervisor.install import launchd, systemd
-from supervisor.install.item import LoginItem, UnwritableError, mark
+from supervisor.install.item import LoginItem, UnwritableError
+from supervisor.install.names import mark, unit_name
 from supervisor.install.place import PlaceError, place_of
 from tests.install.specimens import ODD, PLAIN
 
@@ -97,7 +98,7 @@ def test_systemd_has_nothing_against_the_unit(item: LoginItem, tmp_path: Path) -
     program.symlink_to(sys.executable)
     shown = subprocess.run(["systemd-analyze", "--version"], capture_output=True, check=True)
     version = int(shown.stdout.split()[1])
-    unit = tmp_path / systemd.unit_name(item.name)
+    unit = tmp_path / unit_name(item.name)
     made = replace(item, command=(str(program), *item.command[1:]))
     unit.write_text(systemd.render(made, version), encoding="utf-8")
     done = subprocess.run(

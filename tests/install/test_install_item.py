@@ -13,10 +13,9 @@ from supervisor.install.item import (
     describe,
     guarded_folder,
     login_environment,
-    mark,
     stop_seconds,
-    system_name,
 )
+from supervisor.install.names import mark, system_name
 
 CHECKOUT = str(Path(__file__).parents[2])
 

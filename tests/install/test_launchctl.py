@@ -10,6 +10,7 @@ import pytest
 from supervisor.install import launchd as renderer
 from supervisor.install.launchctl import Launchctl
 from supervisor.install.manager import ManagerError, Outcome
+from supervisor.install.names import label
 from supervisor.install.place import Place
 from tests.install.fake_launchd import Launchd
 from tests.install.specimens import PLAIN
@@ -25,8 +26,8 @@ class Agent:
         self.waited: list[float] = []
         self.asked: list[str] = []
         item = replace(PLAIN, command=command, log=str(folder / "log"))
-        label = renderer.label(item.name)
-        place = Place(label, str(folder / f"{label}.plist"))
+        name = label(item.name)
+        place = Place(name, str(folder / f"{name}.plist"))
         place.write(renderer.render(item))
         uid = int(launchd.domain.partition("/")[2])
         self.control = Launchctl(place, uid, self._run, self.waited.append)
