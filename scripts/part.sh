@@ -16,7 +16,9 @@ unset PART_DIR PART_COMMAND
 case $folder in "~" | "~/"*) folder=$HOME${folder#"~"} ;; esac
 case $folder in /*) base='' ;; *) base=$PWD/ ;; esac
 while [ -n "$base" ] && [ "${folder#../}" != "$folder" ]; do
-    base=${base%/*/}/ folder=${folder#../}
+    # Above the root is the root.
+    case $base in /) ;; *) base=${base%/*/}/ ;; esac
+    folder=${folder#../}
 done
 folder=$base$folder
 

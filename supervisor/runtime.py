@@ -139,6 +139,8 @@ class Runtime:
         self._probes: set[asyncio.Task[None]] = set()
         """Those of the tasks that a sleep makes worthless."""
         self._change = asyncio.Event()
+        for name in self.fleet.units:
+            self._queue(name)  # a restart may be due since an earlier daemon, and nothing else
 
     # What clients ask ------------------------------------------------------------------------
 
@@ -245,15 +247,19 @@ class Runtime:
                 continue
             overlap = self.fleet.overlaps.get(name)
             self._host.settled(unit, None if overlap is None else overlap.unit)
-            at = self.fleet.deadline(name)
-            if at is None:
-                self._queued.pop(name, None)
-            elif self._queued.get(name) != at:
-                self._queued[name] = at
-                heapq.heappush(self._deadlines, (at, name))
+            self._queue(name)
         if turn.touched:
             change, self._change = self._change, asyncio.Event()
             change.set()
+
+    def _queue(self, name: str) -> None:
+        """Have the deadline of a unit in the heap, if it has one."""
+        at = self.fleet.deadline(name)
+        if at is None:
+            self._queued.pop(name, None)
+        elif self._queued.get(name) != at:
+            self._queued[name] = at
+            heapq.heappush(self._deadlines, (at, name))
 
     def _perform(self, name: str, effect: Effect) -> None:
         if isinstance(effect, Note):

@@ -1,5 +1,6 @@
 """waitress on sockets that listen already, and an end in which nobody is cut off in mid-reply."""
 
+import contextlib
 import logging
 import socket
 import time
@@ -53,7 +54,9 @@ class Server:
         """Make `run` return; safe in a signal handler and from another thread."""
         self._stopping = True
         for listener in self._listeners:
-            listener.pull_trigger()
+            with contextlib.suppress(OSError):
+                # It has seen that it is to stop, and is gone already.
+                listener.pull_trigger()
 
     def run(self) -> None:
         """Serve until `stop` is called, then finish the replies under way."""

@@ -514,7 +514,8 @@ class World:
             place.retries.append(self.now)
             place.not_before = 0.0
         elif note.topic is Topic.RESTARTING:
-            place.retries.append(self.now)
+            # A remedy that came to nothing may stand between a failure and this.
+            place.retries.append(unit.record.recent[-1] if unit.record.recent else self.now)
             if policy.give_up is not None:
                 recent = [at for at in place.retries if self.now - at < policy.give_up.within]
                 assert len(recent) < policy.give_up.after, "it should have given up"

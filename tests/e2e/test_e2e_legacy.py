@@ -393,6 +393,7 @@ def test_the_command_takes_the_place_of_the_shell(tmp_path: Path) -> None:
         ("true", "missing", "its folder {0}/a/missing is not there", "WHISPER_DIR"),
         ("true", "../b/missing", "its folder {0}/b/missing is not there", "WHISPER_DIR"),
         ("true", "../" * 99 + "missing", "its folder /missing is not there", "WHISPER_DIR"),
+        ("true", "../" * 98 + "missing", "its folder /missing is not there", "WHISPER_DIR"),
         ("no-such-program 1", None, "there is no program no-such-program", "WHISPER_COMMAND"),
         ("./app.py", None, "there is no program ./app.py", "WHISPER_COMMAND"),
     ],

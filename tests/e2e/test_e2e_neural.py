@@ -117,6 +117,7 @@ def speech(tmp_path: Path) -> Iterator[Speech]:
     system = System(root)
     document = yaml.safe_load((CHECKOUT / "config" / "services.yaml").read_text())
     document["root"] = "."
+    del document["services"]["dashboard"]
     made = Speech(system, document, free_port())
     service = made.service
     service["command"][0] = sys.executable
@@ -277,7 +278,8 @@ def test_a_device_that_fails_is_heard_through_and_the_supervisor_says_what_helps
         lambda: "PYTORCH_ENABLE_MPS_FALLBACK=1" in speech.system.ctl("why", "tts").stdout,
     )
     status = speech.system.service("tts")
-    assert (status["state"], status["restarts"]) == ("healthy", 0)
+    assert status["state"] in ("healthy", "busy")
+    assert status["restarts"] == 0
 
 
 def test_sixteen_clients_at_once_hear_their_own_text_or_are_asked_to_wait(
@@ -309,7 +311,8 @@ def test_sixteen_clients_at_once_hear_their_own_text_or_are_asked_to_wait(
         refused = sum(pool.map(client, range(CLIENTS)))
     assert refused > 0
     status = speech.system.service("tts")
-    assert (status["state"], status["restarts"]) == ("healthy", 0)
+    assert status["state"] in ("healthy", "busy")
+    assert status["restarts"] == 0
     # Libraries keep what they made for each length of sentence, up to some bound: without one of
     # ours on oneDNN's, the first 48 requests took 750 MiB.
     grown = psutil.Process(status["pid"]).memory_info().rss - held

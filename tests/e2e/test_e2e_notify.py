@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from supervisor.notify.errand import recall
 from supervisor.notify.metrics_file import DOWN
-from tests.e2e.conftest import SLEEPER, System, eventually, free_port
+from tests.e2e.conftest import CHECKOUT, SLEEPER, System, eventually, free_port
 from tests.notify.hook_server import Answer, Hang, HookServer
 
 GIVES_UP: dict[str, object] = {
@@ -163,7 +163,7 @@ def test_hostile_words_reach_the_screen_as_words(system: System, hooks: HookServ
     shown.parent.mkdir()
     shown.write_text(f'#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done >>{record}\n')
     shown.chmod(0o755)
-    hostile = f"\"quoted\" 'so' $(touch {system.root}/pwned) `id` 🔥 <b>\nsecond line"
+    hostile = "\"quoted\" 'so' $(touch pwned) `id` 🔥 <b>\nsecond line"
     service = {"command": [f"{system.root}/{hostile}"]}
     system.write({"a": service}, notify=[{"desktop": True}])
     system.ctl("up", check=1, env={"PATH": f"{shown.parent}:/usr/bin:/bin"})
@@ -177,7 +177,8 @@ def test_hostile_words_reach_the_screen_as_words(system: System, hooks: HookServ
     assert text.splitlines()[5] in ("a failed", "a failed twice")
     assert "\"quoted\" 'so' $(touch " in text
     assert "🔥" in text
-    assert not (system.root / "pwned").exists()
+    assert list(system.root.rglob("pwned")) == []
+    assert not (CHECKOUT / "pwned").exists()
 
 
 def test_another_configuration_another_courier_or_none(system: System, hooks: HookServer) -> None:

@@ -19,6 +19,7 @@ from supervisor.core.events import (
     RunId,
 )
 from supervisor.core.remedy import amended
+from supervisor.core.restart import Record
 from supervisor.core.spec import (
     Backoff,
     Dependency,
@@ -34,7 +35,7 @@ from supervisor.core.spec import (
     ServiceSpec,
     TcpCheck,
 )
-from supervisor.core.unit import Unit
+from supervisor.core.unit import Past, Unit, Waiting
 from supervisor.posix.spawn import SpawnError
 from supervisor.runtime import LATE, Runtime
 from tests.runtime.test_clocks import Hands
@@ -485,4 +486,17 @@ async def test_a_time_that_was_set_is_told_and_changes_nothing() -> None:
     assert host.words == ["the wall clock was set back by 24.0 h"]
     assert runtime.fleet.units["a"].state() == "healthy"
     assert ("", Topic.RESUMED) not in host.notes
+    runtime.close()
+
+
+async def test_an_attempt_that_was_due_with_the_last_daemon_is_made() -> None:
+    """Nothing else may happen to that service, nor to any other."""
+    host = PretendHost()
+    spec = FleetSpec("/s.yaml", "/", "/state", "/logs", (service("a"),))
+    clock = asyncio.get_running_loop().time
+    past = {"a": Past(RunId(2), 1, Record(), Waiting(clock() + 0.02), "crashed")}
+    runtime = Runtime(spec, host, clock, past)
+    runtime.start([], "the daemon starts")
+    await until(runtime, "a", "running")
+    assert host.spawned == [("a", 3)]
     runtime.close()
