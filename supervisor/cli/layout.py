@@ -23,6 +23,8 @@ class Item:
     styles: tuple[str, ...] = ()
     weighty: bool = False
     """It is given room before others."""
+    telling: bool = False
+    """It stays before what is not, where not all can."""
 
 
 def wrap(text: str, columns: int, most: int) -> list[str]:
@@ -64,14 +66,10 @@ def list_items(
     """Return at most `room` lines (4 or more) with the items in order.
 
     Each gets a line. Lines that are to spare go to those that need more: the weighty first, then
-    the latest. Where items do not fit, the middle is left out and `left_out` says so, `{}` in it
-    being their number.
+    the latest. Where items do not fit, what tells least is left out and `left_out` says so at the
+    first gap, `{}` in it being their number.
     """
-    shown = list(items)
-    missing = len(items) - room + 1 if len(items) > room else 0
-    if missing:
-        note = Item("", left_out.format(missing), ("dim",))
-        shown[_FIRST : _FIRST + missing] = [note]
+    shown = _chosen(items, room, left_out) if len(items) > room else list(items)
     spare = room - len(shown)
     blocks: dict[int, list[str]] = {}
     for at in sorted(range(len(shown)), key=lambda at: (shown[at].weighty, at), reverse=True):
@@ -79,6 +77,33 @@ def list_items(
         blocks[at] = wrap(shown[at].text, across, min(_TALLEST, 1 + spare))
         spare -= len(blocks[at]) - 1
     return [line for at, item in enumerate(shown) for line in _painted(item, blocks[at], paint)]
+
+
+def _chosen(items: Sequence[Item], room: int, left_out: str) -> list[Item]:
+    """Return what is shown of too many items, with a line for each gap."""
+    last = len(items) - 1
+    by_worth = sorted(range(len(items)), key=lambda at: (_worth(items[at], at, last), at))
+    most = room - 1
+    while True:
+        kept = sorted(by_worth[-most:]) if most else [last]
+        gaps = sum(b - a > 1 for a, b in zip([-1, *kept], kept, strict=False))
+        if len(kept) + gaps <= room or most <= 1:
+            break
+        most -= 1
+    shown: list[Item] = []
+    note = left_out.format(len(items) - len(kept))
+    for before, at in zip([-1, *kept], kept, strict=False):
+        if at - before > 1:
+            shown.append(Item("", note, ("dim",)))
+            note = "…"
+        shown.append(items[at])
+    return shown
+
+
+def _worth(item: Item, at: int, last: int) -> int:
+    if at == last:
+        return 3
+    return 2 if item.weighty else 1 if item.telling or at < _FIRST else 0
 
 
 def _painted(item: Item, texts: Sequence[str], paint: Paint) -> list[str]:

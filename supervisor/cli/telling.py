@@ -124,7 +124,9 @@ def _item(entry: Entry, before: Sequence[Entry], episode: Episode, now: float) -
         styles = ("yellow",)
     else:
         styles = (state_color(STATE_AFTER.get(entry.topic, "")),)
-    return Item(head, words(entry, before, episode.crashes), styles, entry.topic in _WEIGHTY)
+    telling = entry.topic in _RED or (entry.kind is Kind.DECIDED and entry.topic != Topic.READY)
+    text = words(entry, before, episode.crashes)
+    return Item(head, text, styles, entry.topic in _WEIGHTY, telling)
 
 
 def words(entry: Entry, before: Sequence[Entry] = (), crashes: frozenset[int] = frozenset()) -> str:

@@ -62,3 +62,22 @@ def test_colours_are_within_lines() -> None:
     lines = list_items([Item("> ", LONG, ("red",))], 20, 3, "", Paint(on=True))
     assert all(line.count("\x1b[31m") == 1 and line.endswith("\x1b[0m") for line in lines)
     assert max(map(width, lines)) <= 20
+
+
+def test_what_tells_most_stays_and_each_gap_is_shown() -> None:
+    """The hang is why anybody asks; what was said before and after it is not."""
+    plain = [Item("", f"plain {n}") for n in range(12)]
+    plain[6] = Item("", "it is to stop", telling=True)
+    plain[7] = Item("", "hung in f", weighty=True)
+    assert list_items(plain, 40, 7, "{} left out", PLAIN) == [
+        "plain 0",
+        "plain 1",
+        "7 left out",
+        "it is to stop",
+        "hung in f",
+        "…",
+        "plain 11",
+    ]
+    assert list_items(plain, 40, 4, "{} left out", PLAIN) == [
+        "10 left out", "hung in f", "…", "plain 11",
+    ]  # fmt: skip
