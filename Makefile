@@ -1,5 +1,5 @@
 # atlasctl. `make up` is all that a first visit needs; `make help` lists the rest.
-.PHONY: up down neural test lint check help
+.PHONY: up down neural test mutants lint check help
 
 up:  ## Install what the default system needs, start it, wait until it is healthy
 	@scripts/environment.sh tts
@@ -20,7 +20,11 @@ neural:  ## Install the neural voice and fetch its model (about 1 GB)
 
 test:  ## Run the whole test suite
 	@scripts/environment.sh tts,neural,dev
-	.venv/bin/python -m pytest -n 3 --dist worksteal
+	.venv/bin/python -m pytest -n 4 --dist worksteal
+
+mutants:  ## See that the tests of the core notice small wrongs in it (some minutes)
+	@scripts/environment.sh tts,neural,dev
+	.venv/bin/python -m tests.mutants.core_mutants
 
 lint:  ## Check style, types on both platforms, and import directions
 	@scripts/environment.sh tts,neural,dev

@@ -1,4 +1,7 @@
-"""The tests of the core notice each of some fifty small wrongs in it."""
+"""The tests of the core notice small wrongs in it.
+
+Here every fourth of those in the list, since all take minutes (`make mutants`).
+"""
 
 import subprocess
 import sys
@@ -9,13 +12,14 @@ import pytest
 from tests.mutants.core_mutants import MUTANTS, Mutant, UnusableError, source
 
 ROOT = Path(__file__).parents[2]
+EVERY = 4
 BOUND = 900.0
-"""Seconds; it takes one and a half minutes alone, and four beside other work on both cores."""
+"""Seconds; it takes one minute alone."""
 
 
-def test_every_mutant_is_noticed() -> None:
+def test_every_fourth_mutant_is_noticed() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.mutants.core_mutants"],
+        [sys.executable, "-m", "tests.mutants.core_mutants", str(EVERY)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -23,7 +27,7 @@ def test_every_mutant_is_noticed() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    assert f"{len(MUTANTS)} mutants, 0 complaints" in done.stdout
+    assert f"{len(MUTANTS[::EVERY])} mutants, 0 complaints" in done.stdout
 
 
 def test_a_mutant_that_does_no_harm_survives() -> None:
