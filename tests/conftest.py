@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import signal
 
 import pytest
 from hypothesis import settings
@@ -9,6 +10,11 @@ from hypothesis import settings
 # How long an example takes depends on what else the machine does: no test asserts speed.
 settings.register_profile("atlas", deadline=None)
 settings.load_profile("atlas")
+
+# A suite that was started in the background (`make test &` in a script) ignores Ctrl-C, and would
+# hand that on to every program that is to be ended by it in a test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
