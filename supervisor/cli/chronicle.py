@@ -90,8 +90,13 @@ class Follower:
 
         Raises CommandError where no supervisor runs to begin with.
         """
-        with speaking_to(self._system):
-            yield from self._from_daemon()
+        try:
+            with speaking_to(self._system):
+                yield from self._from_daemon()
+        except CommandError:
+            # It may have ended since the list was printed, with more written by then.
+            yield from self._from_disk()
+            raise
         looked = None
         while True:
             found = journal.stamp(self._system.state_dir)
