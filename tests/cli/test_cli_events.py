@@ -201,3 +201,18 @@ def test_a_follower_needs_a_daemon_to_begin_with(root: Path, ctl: Ctl) -> None:
     assert (code, len(out.splitlines())) == (3, 2)
     assert "atlasctl up" in err
     assert os.listdir(root / ".atlas") == ["journal.ndjson"]
+
+
+def test_one_that_ended_after_the_list_was_printed_is_told_to_its_end(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held up between the list and the rest, a follower finds nobody to send what it missed."""
+    monkeypatch.chdir(root)
+    written = [*entries(1, 5), *of_supervisor(6, ENDED)]
+    write_journal(root, written)
+    system = System(str(root / "services.yaml"), str(root / ".atlas"))
+    following = Follower(system, written[2]).entries()
+    assert [next(following).seq for _ in range(3)] == [4, 5, 6]
+    with pytest.raises(CommandError) as raised:
+        next(following)
+    assert raised.value.status == ExitStatus.NO_DAEMON
