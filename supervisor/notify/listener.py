@@ -59,12 +59,8 @@ def last_seq(state_dir: str) -> int:
 
 
 def _on_disk(state_dir: str, seq: int) -> Iterator[Happening]:
-    for entry in journal.read(state_dir):
-        if entry.seq > seq:
-            seq = entry.seq
-            yield Happening(
-                entry.seq, entry.at, entry.unit, str(entry.topic), entry.text, entry.run
-            )
+    for entry in journal.read(state_dir, seq):
+        yield Happening(entry.seq, entry.at, entry.unit, str(entry.topic), entry.text, entry.run)
 
 
 def _followed(client: ControlClient, seq: int) -> Iterator[Happening]:
