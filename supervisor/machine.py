@@ -147,7 +147,7 @@ class Machine:
             live_mark = checksum(environment)
             self._intend(unit, spec, run, live_mark, beside=beside)
             # Before the spawn, so that it stands above all that the run prints.
-            self._output.mark(spec.name, f"run {run} begins")
+            self._output.mark(spec.name, f"run {run} begins", run)
             pid = spawn(command)
         except SpawnError:
             if group is not None:
