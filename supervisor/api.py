@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from supervisor import __version__
 from supervisor.config import codec
@@ -22,15 +22,13 @@ from supervisor.control.messages import (
 from supervisor.control.server import Reply, Request, Routes, Stream, problem
 from supervisor.core import graph
 from supervisor.core.effects import Topic
-from supervisor.core.plan import Change, ChangeKind, fingerprint, masked, plan
-from supervisor.core.remedy import amended, kept
-from supervisor.core.spec import FleetSpec, ServiceSpec
+from supervisor.core.plan import Change, ChangeKind, masked
+from supervisor.core.spec import FleetSpec
 from supervisor.core.turn import can_overlap
-from supervisor.core.unit import Running
 from supervisor.journal import Entry, Journal
 from supervisor.machine import Machine
 from supervisor.output import Output
-from supervisor.posix.spawn import SpawnError
+from supervisor.planner import Planner
 from supervisor.probes.expectations import line_of
 from supervisor.remedy_status import treated_service
 from supervisor.runtime import Runtime
@@ -84,6 +82,7 @@ class Api:
         self._life = life
         self._prove = prove
         self._adopt_spec = adopt_spec
+        self._planner = Planner(runtime, machine)
         self._upgrading = False
         self._cpu_before: dict[str, tuple[float, float]] = {}
         self._complained_at: deque[float] = deque()
@@ -288,7 +287,7 @@ class Api:
         spec = self._spec_of(request)
         if isinstance(spec, Reply):
             return spec
-        answer: Plan = {"changes": _messages(self._plan(spec))}
+        answer: Plan = {"changes": _messages(self._planner.plan(spec))}
         return Reply(200, answer)
 
     async def _post_reload(self, request: Request) -> Reply:
@@ -299,7 +298,7 @@ class Api:
             return spec
         body = request.json
         rolling = isinstance(body, dict) and body.get("rolling") is True
-        changes = self._plan(spec)
+        changes = self._planner.plan(spec)
         moved = [change for change in changes if change.kind is not ChangeKind.NONE]
         restarting = {change.service for change in moved if change.kind is ChangeKind.RESTART}
         seq = self._journal.seq
@@ -353,53 +352,6 @@ class Api:
                     "that cannot be changed while it runs: atlasctl down, then atlasctl up",
                 )
         return spec
-
-    def _plan(self, spec: FleetSpec) -> tuple[Change, ...]:
-        units = self._runtime.fleet.units
-        leaving = self._runtime.fleet.leaving
-        # As the runs were started, and as they would be: a remedy is no change of configuration.
-        old = {
-            name: amended(unit.spec, unit.chart.of_run)
-            for name, unit in units.items()
-            if name not in leaving
-        }
-        new = {one.name: self._as_amended(one) for one in spec.services}
-        running: dict[str, dict[str, str]] = {}
-        wanted: dict[str, dict[str, str]] = {}
-        for name, unit in units.items():
-            live = self._machine.runs.get(name, unit.run())
-            if live is None or name not in new:
-                continue
-            try:
-                wanted[name] = self._machine.environment(new[name], live.run)
-            except SpawnError:
-                continue
-            running[name] = self._machine.running_environment(live, wanted[name])
-        return tuple(map(self._as_it_runs, plan(old, new, running, wanted)))
-
-    def _as_amended(self, spec: ServiceSpec) -> ServiceSpec:
-        """Return a new spec of a service with what remedies have set, if that would stay."""
-        unit = self._runtime.fleet.units.get(spec.name)
-        if unit is None:
-            return spec
-        return amended(spec, kept(unit.chart, unit.spec, spec).of_run)
-
-    def _as_it_runs(self, change: Change) -> Change:
-        """Return the change as it is for a run that an earlier configuration has started."""
-        name = change.service
-        if change.kind not in (ChangeKind.NONE, ChangeKind.LIVE):
-            return change
-        unit = self._runtime.fleet.units[name]
-        overlap = self._runtime.fleet.overlaps.get(name)
-        if overlap is not None and overlap.incoming:
-            unit = overlap.unit
-        # What is on its way out is being replaced already.
-        live = self._machine.runs.get(name, unit.run() if isinstance(unit.phase, Running) else None)
-        started_with = amended(unit.spec, unit.chart.of_run)
-        if live is None or live.fingerprint in (0, fingerprint(started_with)):
-            return change
-        why = "its run was started with an earlier configuration"
-        return replace(change, kind=ChangeKind.RESTART, why=(*change.why, why))
 
     def _leaving(self) -> Reply | None:
         """Return the refusal of a command that would come too late."""

@@ -21,7 +21,7 @@ import stat
 import time
 from pathlib import Path
 
-from supervisor import __version__, notification, upgrade
+from supervisor import __version__, memory, notification, upgrade
 from supervisor.api import Api, Busy, Life
 from supervisor.clocks import Clocks
 from supervisor.config import codec
@@ -32,7 +32,7 @@ from supervisor.control.server import BindError, ControlServer
 from supervisor.core.effects import Topic
 from supervisor.core.events import Event, Exceeded, Exited, Matched, RunId
 from supervisor.core.spec import FleetSpec
-from supervisor.core.unit import Goal, Running, Stopped
+from supervisor.core.unit import Goal, Stopped
 from supervisor.journal import Journal
 from supervisor.ledger import Ledger
 from supervisor.logs.capacity import raise_file_limit
@@ -51,9 +51,6 @@ from supervisor.upgrade import Handover, Origin
 from supervisor.watches import Match
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
-
-MEMORY_PERIOD = 5.0
-"""Seconds between two looks at the memory of services that have a limit."""
 
 
 def run(
@@ -338,23 +335,12 @@ class Daemon:
         self._courier.go_by(spec)
         limited = any(service.limits.memory for service in spec.services)
         if limited and self._memory_watch is None:
-            self._memory_watch = self._begin_task(self._watch_memory())
+            self._memory_watch = self._begin_task(
+                memory.watch(self._machine, self._runtime, self._post)
+            )
         elif not limited and self._memory_watch is not None:
             self._memory_watch.cancel()
             self._memory_watch = None
-
-    async def _watch_memory(self) -> None:
-        """Report each run that uses more than its limit; only those with a limit are looked at."""
-        while True:
-            await asyncio.sleep(MEMORY_PERIOD)
-            for name, used in self._machine.usage().items():
-                unit = self._runtime.fleet.units.get(name)
-                if unit is None or not isinstance(unit.phase, Running):
-                    continue
-                limit = unit.spec.limits.memory
-                if limit is not None and used.rss > limit:
-                    text = f"uses {_mebibytes(used.rss)} of memory, and may use {_mebibytes(limit)}"
-                    self._post(name, Exceeded(unit.phase.run, text))
 
     async def _show_life(self, every: float) -> None:
         """Tell the service manager again and again that this loop turns.
@@ -433,10 +419,6 @@ def _take_compiled(path: str, config: str) -> FleetSpec | None:
         # Gone after an upgrade, which starts us with the same arguments; or of another release.
         return None
     return spec if spec.source == os.path.abspath(config) else None
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:.0f} MiB"
 
 
 def _is_watched(fd: int) -> bool:

@@ -9,31 +9,27 @@ import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
-from typing import TypedDict
 
+from supervisor import records
 from supervisor.core.effects import Note, Topic
 from supervisor.core.events import Event, Exit, ExitCode, Exited, ProbeResult, RunId
 from supervisor.core.masking import split
 from supervisor.core.plan import fingerprint
-from supervisor.core.remedy import amended, mark, patterns_of
+from supervisor.core.remedy import amended, patterns_of
 from supervisor.core.remedy_words import secrets_of
 from supervisor.core.spec import ProbeKind, RemedyStep, ServiceSpec
 from supervisor.core.unit import (
     Completed,
     Failed,
     Goal,
-    Healing,
-    Running,
     Spawning,
     Unit,
-    Waiting,
 )
 from supervisor.enrolment import Enrolment
 from supervisor.inquiry import inquire
 from supervisor.journal import Journal
 from supervisor.launcher import Launcher, ServiceLauncher
-from supervisor.ledger import Ledger, Record
+from supervisor.ledger import Ledger
 from supervisor.output import Output, OutputError
 from supervisor.posix import tree as trees
 from supervisor.posix.chainload import NOT_STARTED
@@ -43,7 +39,7 @@ from supervisor.posix.environment import (
     environment_of,
     fleet_mark,
 )
-from supervisor.posix.identity import ProcessIdentity, boot_id, identify
+from supervisor.posix.identity import ProcessIdentity, identify
 from supervisor.posix.orphans import end_orphans
 from supervisor.posix.ports import owner_of
 from supervisor.posix.spawn import Command, SpawnError, spawn
@@ -145,7 +141,12 @@ class Machine:
                 cgroup=None if group is None else group.path,
             )
             live_mark = checksum(environment)
-            self._intend(unit, spec, run, live_mark, beside=beside)
+            before = self._ledger.record(spec.name)
+            self._ledger.put(
+                records.beside(before, spec.name, run)
+                if beside
+                else records.intended(before, unit, run, self._fingerprint(spec), live_mark)
+            )
             # Before the spawn, so that it stands above all that the run prints.
             self._output.mark(spec.name, f"run {run} begins", run)
             pid = spawn(command)
@@ -316,7 +317,9 @@ class Machine:
             return  # what was intended stands there already
         if overlap is not None and isinstance(overlap.phase, Spawning):
             return
-        self._ledger.put(self._record(unit, overlap))
+        other = self.runs.get(name, None if overlap is None else overlap.run())
+        before = self._ledger.record(name)
+        self._ledger.put(records.settled(before, unit, overlap, current, other))
 
     def removed(self, name: str) -> None:
         """See `Host.removed`."""
@@ -421,93 +424,6 @@ class Machine:
         if known is None or known[0] is not spec:
             known = self._fingerprints[spec.name] = (spec, fingerprint(spec))
         return known[1]
-
-    def _intend(
-        self, unit: Unit, spec: ServiceSpec, run: RunId, environment: int, *, beside: bool
-    ) -> None:
-        """Write down that a run is about to be started; its pid follows when the turn is over."""
-        old = self._ledger.record(spec.name) or Record(spec.name, run, wanted=True)
-        if beside:
-            record = replace(old, last_run=run, other_run=run, other_pid=None, other_ticks=0)
-        else:
-            record = replace(
-                old,
-                run=run,
-                last_run=run,
-                wanted=True,
-                pid=None,
-                boot=boot_id(),
-                intended=True,
-                started=False,
-                fingerprint=self._fingerprint(spec),
-                environment=environment,
-                phase="",
-                reason="",
-                **_charted(unit),
-            )
-        self._ledger.put(record)
-
-    def _record(self, unit: Unit, overlap: Unit | None) -> Record:
-        """Return what a successor must know of a service."""
-        name, phase = unit.spec.name, unit.phase
-        live = self.runs.get(name, unit.run())
-        other = self.runs.get(name, None if overlap is None else overlap.run())
-        return Record(
-            unit=name,
-            run=unit.last_run if live is None else live.run,
-            wanted=unit.goal is Goal.UP,
-            pid=None if live is None else live.leader.pid,
-            ticks=0 if live is None else live.leader.started,
-            boot=boot_id(),
-            started=_has_started(unit, self._ledger.record(name)),
-            fingerprint=0 if live is None else live.fingerprint,
-            environment=0 if live is None else live.environment_mark,
-            last_run=max(unit.last_run, 0 if overlap is None else overlap.last_run),
-            other_run=0 if other is None else other.run,
-            other_pid=None if other is None else other.leader.pid,
-            other_ticks=0 if other is None else other.leader.started,
-            phase=_PHASES.get(type(phase), "") if unit.goal is Goal.UP else "",
-            until=phase.until if isinstance(phase, Waiting) else 0.0,
-            reason=unit.reason if type(phase) in _PHASES or unit.goal is Goal.DOWN else "",
-            restarts=unit.restarts,
-            in_a_row=unit.record.in_a_row,
-            recent=unit.record.recent,
-            **_charted(unit),
-        )
-
-
-class _Charted(TypedDict):
-    in_force: tuple[str, ...]
-    of_run: tuple[str, ...]
-    rests_on: int
-    uses: Mapping[str, tuple[float, ...]]
-
-
-def _charted(unit: Unit) -> _Charted:
-    """Return what the ledger has of remedies."""
-    chart = unit.chart
-    return {
-        "in_force": chart.in_force,
-        "of_run": chart.of_run,
-        "rests_on": mark(unit.spec, chart) if chart.in_force or chart.of_run else 0,
-        "uses": {use.rule: use.times for use in chart.uses},
-    }
-
-
-# The steps of a remedy are not taken twice: the next daemon tries at once whether they have helped.
-_PHASES: Mapping[type, str] = {
-    Failed: "failed",
-    Completed: "completed",
-    Waiting: "waiting",
-    Healing: "waiting",
-}
-
-
-def _has_started(unit: Unit, before: Record | None) -> bool:
-    if isinstance(unit.phase, Running):
-        return unit.phase.health.started
-    # What is ending was what it was; to write that down anew would only cost time.
-    return before is not None and before.started
 
 
 def _is_to_come(unit: Unit) -> bool:
