@@ -139,6 +139,8 @@ class Chain:
                 return f"{first.title} is loading; {best.title} speaks until then"
             again = f"in {wrong.pause:g} s" if wrong.pause >= 60 else "soon"
             speaker = best.title if best is self._stand_in else f"{best.title} on {best.place[1]}"
+            if not wrong.installed:
+                return f"{wrong.complaint()}; until then {speaker} speaks"
             return f"{wrong.complaint()}; {speaker} speaks instead, tried again {again}"
 
     def hung(self) -> str | None:

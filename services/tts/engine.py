@@ -40,6 +40,10 @@ class EngineError(Exception):
         self.remedy = remedy
 
 
+class NotInstalledError(EngineError):
+    """What the engine needs was never put here; nothing is broken, and the message says it all."""
+
+
 class GivenUp(Exception):  # noqa: N818 - the caller's wish, no error
     """Synthesis was left unfinished because `give_up` said so."""
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from services.tts import diagnosis
+from services.tts.engine import NotInstalledError
 
 if TYPE_CHECKING:
     from services.tts.engine import Engine
@@ -72,6 +73,8 @@ class Link:
     ready_at: float | None = None
     reason: str | None = None
     remedy: str | None = None
+    installed: bool = True
+    """False when it failed because it was never installed, which is no fault."""
     last_success: float | None = None
     last_error: str | None = None
     pauses: tuple[float, ...] = field(default=RETRY_PAUSES)
@@ -123,9 +126,12 @@ class Link:
         self.ready_at = None
         self.reason = self.last_error = diagnosis.reason(error)
         self.remedy = diagnosis.remedy(error)
+        self.installed = not isinstance(error, NotInstalledError)
 
     def complaint(self) -> str:
         """What is wrong with it and the cure, on one line; only for a link with a reason."""
+        if not self.installed:
+            return self.reason or ""
         cure = self.remedy if self.remedy and self.remedy not in (self.reason or "") else None
         failure = f"{self.title} on {self.engine.device} failed: {self.reason}"
         return failure if cure is None else f"{failure}; {cure}"

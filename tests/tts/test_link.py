@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.tts import diagnosis
-from services.tts.engine import EngineError
+from services.tts.engine import EngineError, NotInstalledError
 from services.tts.link import PROVEN_SECONDS, Link, LinkState
 from tests.tts.doubles import FakeEngine
 
@@ -89,6 +89,14 @@ def test_a_complaint_has_the_reason_and_the_cure() -> None:
     assert complaint.endswith(
         "; set PYTORCH_ENABLE_MPS_FALLBACK=1 before the start (config/services.yaml, env of tts)"
     )
+
+
+def test_what_was_never_installed_is_no_failure() -> None:
+    link = a_link()
+    link.fail(0.0, NotInstalledError("no voice: run `make neural`", remedy="run `make neural`"))
+    assert link.complaint() == "no voice: run `make neural`"
+    link.fail(1.0, EngineError("torn: fetch it again"))
+    assert link.complaint() == "the neural voice on mps failed: torn: fetch it again"
 
 
 def test_a_cure_that_is_in_the_reason_is_not_told_twice() -> None:

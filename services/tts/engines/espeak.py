@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from services.tts.engine import SAMPLE_RATE, EngineError, GivenUp
+from services.tts.engine import SAMPLE_RATE, EngineError, GivenUp, NotInstalledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -175,7 +175,7 @@ def _open() -> _Library:
     try:
         import espeakng_loader
     except ImportError as error:
-        raise EngineError(
+        raise NotInstalledError(
             "eSpeak NG is not installed: run `pip install espeakng-loader`"
         ) from error
     try:

@@ -163,7 +163,7 @@ def test_a_missing_file_is_an_error_with_the_cure_and_it_may_be_loaded_later(
     tiny: Path, tmp_path: Path
 ) -> None:
     engine = Ukrainian(device="auto", model_dir=tmp_path, sentence_limit=PATIENCE)
-    with pytest.raises(EngineError, match="there is no voice in") as raised:
+    with pytest.raises(EngineError, match="there is no neural voice in") as raised:
         engine.load()
     assert "make neural" in str(raised.value.remedy)
     for file in tiny.iterdir():

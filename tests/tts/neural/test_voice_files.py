@@ -62,7 +62,7 @@ def test_two_missing_files_are_named_together(voice: Path) -> None:
 
 def test_where_there_is_nothing_it_says_how_to_begin(tmp_path: Path) -> None:
     error = complaint(tmp_path / "nowhere")
-    assert "there is no voice in" in str(error)
+    assert "there is no neural voice in" in str(error)
     assert "make neural" in str(error.remedy)
 
 

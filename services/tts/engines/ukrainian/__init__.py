@@ -13,7 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from services.tts.engine import DEFAULT_VOICE, SAMPLE_RATE, EngineError, GivenUp
+from services.tts.engine import (
+    DEFAULT_VOICE,
+    SAMPLE_RATE,
+    EngineError,
+    GivenUp,
+    NotInstalledError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,7 +99,7 @@ class Ukrainian:
             from services.tts.engines.ukrainian import devices, model
         except ImportError as error:
             remedy = "run `make neural`"
-            raise EngineError(
+            raise NotInstalledError(
                 f"the neural voice's libraries are not installed ({error}): {remedy}",
                 remedy=remedy,
             ) from error

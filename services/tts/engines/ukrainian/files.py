@@ -12,7 +12,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from services.tts.engine import VOICES, EngineError
+from services.tts.engine import VOICES, EngineError, NotInstalledError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +74,8 @@ def read(directory: Path) -> VoiceFiles:
     """
     missing = [name for name in _EXPECTED if not (directory / name).is_file()]
     if len(missing) == len(_EXPECTED):
-        raise _failure(f"there is no voice in {directory}", "run `make neural`, which fetches it")
+        remedy = "run `make neural`, which fetches it"
+        raise NotInstalledError(f"there is no neural voice in {directory}: {remedy}", remedy=remedy)
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise _failure(f"{', '.join(missing)} {verb} missing in {directory}", _FETCH)
