@@ -1,6 +1,7 @@
 """A known failure meets its known remedy: seconds later all is well, and nobody has touched it."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -252,3 +253,49 @@ def test_a_probe_that_keeps_failing_in_known_words_is_enough(system: System, por
     told = system.event("remedy", "tts")["text"]
     assert "its startup probe failed" in told
     assert "times in a row: 500 " in told
+
+
+def test_what_an_older_run_has_said_is_no_reason_to_treat_the_present_one(system: System) -> None:
+    """A sink that comes to a line late says whose it is."""
+    says_and_dies = "trap 'echo the cache is corrupt; exit 1' USR1; touch up; sleep 1000 & wait"
+    system.write(
+        {
+            "job": {
+                "command": ["sh", "-c", says_and_dies],
+                "restart": {"backoff": {"first": "10ms", "jitter": 0}},
+                "remedies": [
+                    {
+                        "when": {"output": "cache is corrupt"},
+                        "do": {"set_env": {"REBUILD": "1"}, "restart": True},
+                    }
+                ],
+            }
+        }
+    )
+
+    def has_begun(run: int) -> dict[str, Any] | None:
+        service = system.service("job")
+        there = (system.root / "up").exists()
+        return (
+            service if (service["run"], service["state"], there) == (run, "running", True) else None
+        )
+
+    def die(run: int) -> None:
+        leader = psutil.Process(eventually("it has begun", lambda: has_begun(run))["pid"])
+        (system.root / "up").unlink()
+        leader.send_signal(signal.SIGUSR1)
+
+    system.ctl("up")
+    sink = psutil.Process(system.status()["daemon"]["sink_pid"])
+    sink.suspend()
+    try:
+        die(1)
+        eventually("the next run is there", lambda: has_begun(2))
+    finally:
+        sink.resume()
+    # The sink tells in order: when this is known, so is what came before it.
+    die(2)
+    told = system.event("remedy", "job")
+    assert told["run"] == 2, told
+    assert eventually("it is healed", lambda: has_begun(3))["remedies"]
+    assert [rule["uses"] for rule in rules(system)] == [1]
