@@ -20,7 +20,6 @@ from supervisor.core.events import Exit, ExitCode
 from supervisor.core.step import DUMP_TIME
 from supervisor.launcher import Launcher
 from supervisor.posix import threads
-from supervisor.posix.command import Command
 from supervisor.posix.environment import environment_of
 from supervisor.posix.executable import ExecutableError, find_executable
 from supervisor.posix.identity import ProcessIdentity
@@ -208,51 +207,11 @@ async def _output_of(argv: tuple[str, ...], launcher: Launcher) -> tuple[Exit | 
 
     Cancelled, it kills the command.
     """
-    with _Pipe() as pipe:
-        command = Command(argv, dict(os.environ), "/", pipe.write_end)
-        try:
-            pid = launcher.start_as(command)
-        except LaunchError as error:
-            return None, str(error)
-        end = launcher.exited(pid)
-        try:
-            ending = await asyncio.shield(end)
-        except asyncio.CancelledError:
-            launcher.kill_group(pid)
-            raise
-        return ending, pipe.text()
-
-
-class _Pipe:
-    """A pipe of which the beginning is kept and the rest is read and dropped."""
-
-    def __init__(self) -> None:
-        self._read_end, self.write_end = os.pipe()
-        os.set_blocking(self._read_end, False)
-        self._kept = b""
-        asyncio.get_running_loop().add_reader(self._read_end, self._read)
-
-    def __enter__(self) -> "_Pipe":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.get_running_loop().remove_reader(self._read_end)
-        os.close(self._read_end)
-        os.close(self.write_end)
-
-    def _read(self) -> bool:
-        try:
-            data = os.read(self._read_end, LONGEST)
-        except BlockingIOError:
-            return False
-        self._kept = (self._kept + data)[:LONGEST]
-        return bool(data)
-
-    def text(self) -> str:
-        """Return what was printed before the end of the command."""
-        while len(self._kept) < LONGEST and self._read():
-            pass
-        return self._kept.decode("utf-8", "replace")
+    try:
+        ended = await launcher.run(argv, "/", os.environ, DUMP_TIME, slice(LONGEST))
+    except LaunchError as error:
+        return None, str(error)
+    return ended.ending, ended.printed
 
 
 def _write(path: str, data: bytes) -> None:

@@ -266,33 +266,21 @@ class SinkLink:
     async def _prove(self) -> None:
         """Start the new code, short of taking the old sink's place."""
         argv = (sys.executable, "-m", "supervisor.logs.sink", "--check", self._state_dir)
-        reading, writing = os.pipe()
         try:
-            os.set_blocking(reading, False)
-            try:
-                pid = self._launcher.start(argv, self._package, self._environ, writing)
-            except LaunchError as error:
-                raise SinkReplaceError(f"a new log sink cannot be started: {error}") from None
-            finally:
-                os.close(writing)
-            end = self._launcher.exited(pid)
-            await asyncio.wait((end,), timeout=CHECK_TIMEOUT)
-            if not end.done():
-                self._launcher.kill_group(pid)
-                raise SinkReplaceError(
-                    f"a new log sink is not ready within {CHECK_TIMEOUT:g} s; the old one serves on"
-                )
-            try:
-                said = os.read(reading, LONGEST_COMPLAINT).decode("utf-8", "replace").strip()
-            except BlockingIOError:
-                said = ""
-        finally:
-            os.close(reading)
-        last = said.splitlines()[-1] if said else ""
-        if end.result() != ExitCode(0) or not _says_ok(last):
+            ended = await self._launcher.run(
+                argv, self._package, self._environ, CHECK_TIMEOUT, slice(-LONGEST_COMPLAINT, None)
+            )
+        except LaunchError as error:
+            raise SinkReplaceError(f"a new log sink cannot be started: {error}") from None
+        if ended.ending is None:
+            raise SinkReplaceError(
+                f"a new log sink is not ready within {CHECK_TIMEOUT:g} s; the old one serves on"
+            )
+        last = "".join(ended.printed.strip().splitlines()[-1:])
+        if ended.ending != ExitCode(0) or not _says_ok(last):
             raise SinkReplaceError(
                 "a new log sink would not start, so the old one serves on: "
-                f"{last or describe_exit(end.result())}"
+                f"{last or describe_exit(ended.ending)}"
             )
 
     async def _subscribe(self, told: Callable[[object], None]) -> None:

@@ -1,23 +1,18 @@
 """A command that exits 0, run as the service itself would run it."""
 
 import asyncio
-import contextlib
-import os
 from collections.abc import Mapping
-from typing import Protocol, Self
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from supervisor.core.events import Exit, ExitCode, Fault, ProbeResult
 from supervisor.core.exits import describe_exit
 from supervisor.core.spec import ExecCheck
 from supervisor.probes.expectations import line_of
 
-_SHOWN = 200
+_SHOWN: Final = 200
 """Characters of the command's last output that the verdict quotes."""
-_CHUNK = 64 * 1024
-_LAST_READS = 32
-"""Reads after the end, at most: the command's children may go on writing for ever."""
-_REAPED_WITHIN = 5.0
-"""Seconds that a killed command may take to be gone; longer, and the kernel holds it."""
+_KEPT: Final = slice(-4 * _SHOWN, None)
 
 
 class LaunchError(Exception):
@@ -28,19 +23,33 @@ class LaunchError(Exception):
         self.ours = ours
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended, and what it had printed by then."""
+
+    ending: Exit | None
+    """None: it did not end in time, and was killed."""
+    printed: str
+    """What was kept of it; what is no UTF-8 is replaced."""
+    seconds: float
+    """From its start to its end, or to its being killed."""
+
+
 class Launcher(Protocol):
-    """Starts commands and tells of their end; the daemon's one reaper is behind it."""
+    """Runs commands; the daemon's one reaper is behind it."""
 
-    def start(
-        self, command: tuple[str, ...], cwd: str, env: Mapping[str, str], output_fd: int
-    ) -> int:
-        """Start in a session of its own and return the pid. Raises LaunchError."""
+    async def run(
+        self,
+        command: tuple[str, ...],
+        cwd: str,
+        env: Mapping[str, str],
+        within: float,
+        kept: slice,
+    ) -> Ended:
+        """Run a command to its end, or kill its group after `within` seconds or when cancelled.
 
-    def exited(self, pid: int) -> asyncio.Future[Exit]:
-        """Return the future of its end."""
-
-    def kill_group(self, pid: int) -> None:
-        """SIGKILL the command's group, if it is still the command's."""
+        `kept` says which bytes of its output: the first or the last so many. Raises LaunchError.
+        """
 
 
 async def exec_probe(
@@ -50,72 +59,14 @@ async def exec_probe(
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
-        tail = _Tail()
-    except OSError as error:
-        return ProbeResult(None, f"the prober has no pipe: {error.strerror}")
-    with tail:
-        try:
-            pid = launcher.start(check.command, cwd, env, tail.write_end)
-        except LaunchError as error:
-            return ProbeResult(None if error.ours else False, str(error), loop.time() - began)
-        end = launcher.exited(pid)
-        try:
-            async with asyncio.timeout(within):
-                ending = await asyncio.shield(end)
-        except TimeoutError:
-            latency = loop.time() - began
-            await _kill(launcher, pid, end)
-            text = f"{check.command[0]} did not end within {within:g} s{tail.words()}"
-            return ProbeResult(False, text, latency, fault=Fault.SILENT)
-        except asyncio.CancelledError:
-            launcher.kill_group(pid)
-            raise
-        latency = loop.time() - began
-        ok = ending == ExitCode(0)
-        text = f"{check.command[0]} {describe_exit(ending)}{'' if ok else tail.words()}"
-        return ProbeResult(ok=ok, detail=text, latency=latency)
-
-
-async def _kill(launcher: Launcher, pid: int, end: asyncio.Future[Exit]) -> None:
-    launcher.kill_group(pid)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_REAPED_WITHIN):
-            await asyncio.shield(end)
-
-
-class _Tail:
-    """A pipe of which only the end is kept.
-
-    It is read while the command runs, so that one which prints a lot is not held up, and closed
-    when the command has ended, so that a grandchild which keeps it open holds up nobody.
-    """
-
-    def __init__(self) -> None:
-        self._read_end, self.write_end = os.pipe()
-        os.set_blocking(self._read_end, False)
-        self._kept = b""
-        asyncio.get_running_loop().add_reader(self._read_end, self._read)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.get_running_loop().remove_reader(self._read_end)
-        os.close(self._read_end)
-        os.close(self.write_end)
-
-    def _read(self) -> bool:
-        try:
-            data = os.read(self._read_end, _CHUNK)
-        except BlockingIOError:
-            return False
-        self._kept = (self._kept + data)[-4 * _SHOWN :]
-        return bool(data)
-
-    def words(self) -> str:
-        """Return `: the last that was printed`, or nothing."""
-        for _ in range(_LAST_READS):
-            if not self._read():
-                break
-        text = line_of(self._kept.decode("utf-8", "replace"))[-_SHOWN:]
-        return f": {text}" if text else ""
+        ended = await launcher.run(check.command, cwd, env, within, _KEPT)
+    except LaunchError as error:
+        return ProbeResult(None if error.ours else False, str(error), loop.time() - began)
+    name, said = check.command[0], line_of(ended.printed)[-_SHOWN:]
+    words = f": {said}" if said else ""
+    if ended.ending is None:
+        text = f"{name} did not end within {within:g} s{words}"
+        return ProbeResult(False, text, ended.seconds, fault=Fault.SILENT)
+    ok = ended.ending == ExitCode(0)
+    text = f"{name} {describe_exit(ended.ending)}{'' if ok else words}"
+    return ProbeResult(ok=ok, detail=text, latency=ended.seconds)

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +47,21 @@ async def test_a_sink_that_would_not_start_leaves_the_old_one_alone(place: Place
         os.write(fd, b"still written\n")
         assert await output.flush("a")
         assert place.content("a") == b"still written\n"
+
+
+async def test_a_sink_that_says_much_before_its_verdict_is_heard_to_the_end(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an interpreter does that warns of every module: a pipe takes 64 KiB without a reader."""
+    wordy = tmp_path / "python"
+    wordy.write_text(f'#!/bin/sh\nhead -c 300000 /dev/zero\necho\nexec {sys.executable} "$@"\n')
+    wordy.chmod(0o755)
+    async with place.output() as output:
+        old = output.sink_pid
+        monkeypatch.setattr(sys, "executable", str(wordy))
+        await output.replace_sink()
+        assert output.sink_pid != old
+    assert place.said == []
 
 
 async def test_a_sink_that_does_not_answer_is_replaced_all_the_same(

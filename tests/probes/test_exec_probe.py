@@ -204,7 +204,10 @@ async def test_no_descriptor_left_is_the_probers_own_trouble() -> None:
             result = await Prober().ask(spec, Context("/", lambda: ENVIRONMENT, launcher))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert (result.ok, result.detail) == (None, "the prober has no pipe: Too many open files")
+    assert (result.ok, result.detail) == (
+        None,
+        "there is no pipe for its output: Too many open files",
+    )
 
 
 async def test_an_environment_that_cannot_be_read_is_the_probers_own_trouble() -> None:

@@ -433,16 +433,12 @@ async def test_json_expectation_over_the_wire(serve: Serving, play: Callable[...
 SCARCE = """
 import asyncio, os, resource
 from supervisor.core.spec import HttpCheck, ProbeSpec, TcpCheck, ExecCheck
+from supervisor.launcher import Launcher
 from supervisor.probes import Context, Prober
 import supervisor.probes.exec, supervisor.probes.http, supervisor.probes.tcp
 
-class NoLauncher:
-    def start(self, command, cwd, env, output_fd): raise AssertionError("there is no pipe")
-    def exited(self, pid): raise AssertionError
-    def kill_group(self, pid): raise AssertionError
-
 async def main():
-    context = Context(os.getcwd(), dict, NoLauncher())
+    context = Context(os.getcwd(), dict, Launcher())
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     held = []
     try:
