@@ -23,7 +23,7 @@ from supervisor.posix import threads
 from supervisor.posix.environment import environment_of
 from supervisor.posix.executable import ExecutableError, find_executable
 from supervisor.posix.identity import ProcessIdentity
-from supervisor.posix.state import UnsafePathError, check_own_file
+from supervisor.posix.state import UnsafePathError, check_own_file, write_whole
 from supervisor.posix.tree import descendants, signal_members
 from supervisor.probes.exec import LaunchError
 
@@ -218,11 +218,7 @@ def _write(path: str, data: bytes) -> None:
     """Write a file for this user alone, in place of an older one of ours."""
     with contextlib.suppress(FileNotFoundError):
         check_own_file(os.lstat(path), path)
-        os.unlink(path)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(path, flags, 0o600)
-    with open(fd, "wb") as file:
-        file.write(data[:LONGEST])
+    write_whole(path, data[:LONGEST])
 
 
 def _forget_old(logs_dir: str, name: str) -> None:

@@ -33,6 +33,7 @@ from supervisor.launcher import Launcher
 from supervisor.posix.environment import DEFAULT_PATH, FLEET_MARK, fleet_mark
 from supervisor.posix.identity import ProcessIdentity, identify, is_alive
 from supervisor.posix.processes import find_own, kill
+from supervisor.posix.state import write_whole
 from supervisor.probes.exec import LaunchError
 
 COMMAND: Final = ("sleep", "86400")
@@ -234,17 +235,10 @@ class Holder:
         named = [*self._living(), *([] if also is None else [also])]
         lines = [f"{each.pid} {each.started} {each.boot} {each.uid}" for each in named]
         text = "\n".join([*([_INTENDED] if intended else []), *lines, ""])
-        fresh = f"{self._record_path}.new"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         # Without a record (a full disk) a later daemon does not find this holder, which ends by
         # itself within a day.
         with contextlib.suppress(OSError):
-            fd = os.open(fresh, flags, 0o600)
-            try:
-                os.write(fd, text.encode())
-            finally:
-                os.close(fd)
-            os.rename(fresh, self._record_path)
+            write_whole(self._record_path, text.encode())
 
     def _read_record(self) -> tuple[list[ProcessIdentity], bool]:
         try:

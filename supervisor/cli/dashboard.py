@@ -1,6 +1,5 @@
 """`dashboard`: open the web page of the system, with the token that lets this browser in."""
 
-import contextlib
 import os
 import sys
 from html import escape
@@ -11,6 +10,7 @@ from supervisor.cli.exits import CommandError, ExitStatus
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.terminal import warn
 from supervisor.dashboard import presence, token_file
+from supervisor.posix.state import write_whole
 
 if TYPE_CHECKING:
     from supervisor.core.spec import ServiceSpec
@@ -55,12 +55,8 @@ def _door(state_dir: str, address: str) -> str:
         f'<meta http-equiv="refresh" content="0;url={target}">'
         f'<p><a href="{target}">To the dashboard</a>\n'
     )
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
-            file.write(html)
+        write_whole(path, html.encode("utf-8"))
     except OSError as error:
         raise CommandError(
             ExitStatus.NOT_REACHED,

@@ -4,7 +4,6 @@ The daemon's own lock decides which of two that start at once lives; the loser's
 winner. Nothing here ever starts a second one beside a daemon that answers.
 """
 
-import contextlib
 import json
 import os
 import sys
@@ -22,7 +21,7 @@ from supervisor.install.item import LOG_MAX, LOG_NAME
 from supervisor.posix.identity import ProcessIdentity, is_alive
 from supervisor.posix.lock import lock_holder
 from supervisor.posix.spawn import Command, SpawnError, spawn
-from supervisor.posix.state import UnsafePathError, private_directory
+from supervisor.posix.state import UnsafePathError, private_directory, write_whole
 
 START_TIMEOUT = 15.0
 """Seconds until a new daemon must answer; it takes about 0.4 on an idle machine."""
@@ -169,12 +168,8 @@ def _compiled(spec: FleetSpec) -> str:
     The daemon takes it instead of compiling the YAML a second time, which takes 0.3 s.
     """
     path = os.path.join(spec.state_dir, f"compiled.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        with open(os.open(path, flags, 0o600), "wb") as file:
-            file.write(json.dumps(codec.encode(spec)).encode("ascii"))
+        write_whole(path, json.dumps(codec.encode(spec)).encode("ascii"))
     except OSError:
         return ""
     return path
@@ -196,13 +191,10 @@ def cut_to_half(path: str, limit: int) -> None:
     """
     if _size(path) <= limit:
         return
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    fresh = f"{path}.new"
-    with open(path, "rb") as file, open(os.open(fresh, flags, 0o600), "wb") as kept:
+    with open(path, "rb") as file:
         file.seek(-(limit // 2), os.SEEK_END)
         file.readline(limit)
-        kept.write(file.read(limit))
-    os.replace(fresh, path)
+        write_whole(path, file.read(limit))
 
 
 def _size(path: str) -> int:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Final
 
 from supervisor.posix.identity import ProcessIdentity, identify, is_alive
+from supervisor.posix.state import write_whole
 
 NAME: Final = "dashboard.json"
 _LONGEST: Final = 4096
@@ -21,12 +22,7 @@ def announce(state_dir: str, url: str) -> None:
     """Write down where this process serves. Raises OSError."""
     who = identify(os.getpid())
     told = {"url": url, "process": None if who is None else asdict(who)}
-    path = os.path.join(state_dir, NAME)
-    beside = f"{path}.{os.getpid()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(beside, flags, 0o600), "w", encoding="ascii") as file:
-        file.write(json.dumps(told) + "\n")
-    os.replace(beside, path)
+    write_whole(os.path.join(state_dir, NAME), (json.dumps(told) + "\n").encode("ascii"))
 
 
 def find(state_dir: str) -> str | None:

@@ -1,6 +1,5 @@
 """Where a login item's file is, and whether what is there is ours. Nothing is asked or started."""
 
-import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Final
 
 from supervisor.config.files import read_regular
 from supervisor.install import names
+from supervisor.posix.state import write_whole
 
 _MOST: Final = 1024 * 1024
 """Bytes; a file that is larger is none of ours."""
@@ -55,20 +55,11 @@ class Place:
 
     def write(self, text: str) -> None:
         """Put the file there, whole or not at all. Raises PlaceError."""
-        fresh = f"{self.path}.{os.getpid()}.new"
         try:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             # launchd takes no file that others may write to.
-            with open(os.open(fresh, flags, 0o644), "w", encoding="utf-8") as file:
-                os.fchmod(file.fileno(), 0o644)
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, self.path)
+            write_whole(self.path, text.encode("utf-8"), mode=0o644, synced=True)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(fresh)
             raise PlaceError(f"cannot write {self.path}: {error.strerror}") from None
 
     def remove(self) -> None:

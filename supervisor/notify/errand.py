@@ -16,7 +16,7 @@ from supervisor.config import codec
 from supervisor.core.notify import MetricsFile, Target
 from supervisor.core.spec import FleetSpec
 from supervisor.notify.mailbox import Letter
-from supervisor.posix.state import UnsafePathError, check_own_file
+from supervisor.posix.state import UnsafePathError, check_own_file, write_whole
 
 ERRAND: Final = "courier-errand.json"
 MEMORY: Final = "courier.json"
@@ -111,12 +111,7 @@ def forget(state_dir: str) -> None:
 
 def _write(path: str, value: object) -> None:
     # A lone surrogate of a file name has an escape in JSON.
-    data = json.dumps(codec.encode(value)).encode("ascii")
-    fresh = f"{path}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(fresh, flags, 0o600), "wb") as file:
-        file.write(data)
-    os.replace(fresh, path)
+    write_whole(path, json.dumps(codec.encode(value)).encode("ascii"))
 
 
 def _read(path: str) -> bytes:

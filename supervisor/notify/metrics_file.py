@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from supervisor.control.client import ControlClient, ControlError, DaemonNotRunning
 from supervisor.core.notify import MetricsFile
 from supervisor.notify.errand import Remembered
+from supervisor.posix.state import write_whole
 
 if TYPE_CHECKING:
     from supervisor.control.messages import Metrics
@@ -83,21 +84,11 @@ class Collector:
 
 
 def write(path: str, text: str) -> None:
-    """Put the text into the file in one step, readable for all: the collector is another user.
+    """Put the text there in one step, readable for all: a collector is another user.
 
-    Raises OSError. The temporary file's name does not end as one that a collector reads.
+    Raises OSError.
     """
-    fresh = f"{path}.{os.getpid()}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with open(os.open(fresh, flags, 0o644), "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text)
-        os.replace(fresh, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(fresh)
-        raise
+    write_whole(path, text.encode("utf-8"), mode=0o644)
 
 
 def mark_down(path: str) -> None:

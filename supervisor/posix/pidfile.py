@@ -8,7 +8,7 @@ import contextlib
 import errno
 import os
 
-from supervisor.posix.state import UnsafePathError, check_own_file
+from supervisor.posix.state import UnsafePathError, check_own_file, write_whole
 
 _LONGEST = 32
 """Bytes of a sane PID file: a pid has ten digits at most."""
@@ -23,30 +23,9 @@ class PidFile:
     def write(self, pid: int) -> None:
         """Put `pid` there, in place of a stale one."""
         try:
-            check_own_file(os.lstat(self.path), self.path)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise UnsafePathError(
-                f"cannot write the PID file {self.path}: {error.strerror}"
-            ) from error
-        folder, name = os.path.split(self.path)
-        temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            # A daemon with our pid, long dead, may have been killed right here. Unlinking removes
-            # a link itself, and O_EXCL refuses whatever is put there in between.
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            fd = os.open(temporary, flags, 0o644)
-            try:
-                os.write(fd, b"%d\n" % pid)
-            except OSError:
-                os.unlink(temporary)
-                raise
-            finally:
-                os.close(fd)
-            os.rename(temporary, self.path)
+                check_own_file(os.lstat(self.path), self.path)
+            write_whole(self.path, b"%d\n" % pid, mode=0o644)
         except OSError as error:
             raise UnsafePathError(
                 f"cannot write the PID file {self.path}: {error.strerror}"

@@ -1,5 +1,6 @@
 """Private directories, and files in them that nobody could have put a trap under."""
 
+import contextlib
 import os
 import stat
 
@@ -40,6 +41,32 @@ def private_directory(path: str) -> None:
             f"{path} can be entered by others (mode {stat.S_IMODE(found.st_mode):04o}): "
             f"run chmod 700 {path}, or name another directory"
         )
+
+
+def write_whole(path: str, data: bytes, *, mode: int = 0o600, synced: bool = False) -> None:
+    """Put a file of this mode there, in place of an older one: whoever opens it finds one of them.
+
+    `synced`: also after a power cut. Raises OSError, and leaves everything as it was.
+    """
+    folder, name = os.path.split(path)
+    beside = os.path.join(folder, f".{name}.{os.getpid()}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    # One with our pid, long dead, may have been killed right here. Unlinking removes a link
+    # itself, and O_EXCL refuses whatever is put there in between.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)
+    try:
+        with open(os.open(beside, flags, mode), "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
 
 
 def check_own_file(found: os.stat_result, path: str) -> None:

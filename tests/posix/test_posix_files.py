@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import resource
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from supervisor.posix.lock import DaemonLock, LockHeldError, lock_holder
 from supervisor.posix.pidfile import PidFile
-from supervisor.posix.state import UnsafePathError, private_directory
+from supervisor.posix.state import UnsafePathError, private_directory, write_whole
 
 if TYPE_CHECKING:
     from .conftest import Stage
@@ -79,7 +81,7 @@ def test_pid_file_of_another_user_is_left_alone(tmp_path: Path) -> None:
 def test_trap_under_the_temporary_name_is_not_followed(tmp_path: Path) -> None:
     treasure = tmp_path / "treasure"
     treasure.write_text("gold")
-    (tmp_path / f".tts.pid.{os.getpid()}.tmp").symlink_to(treasure)
+    (tmp_path / f".tts.pid.{os.getpid()}.new").symlink_to(treasure)
     PidFile(str(tmp_path / "tts.pid")).write(7)
     assert treasure.read_text() == "gold"
     assert sorted(os.listdir(tmp_path)) == ["treasure", "tts.pid"]
@@ -96,6 +98,55 @@ def test_junk_in_a_pid_file_names_nobody(tmp_path: Path, content: bytes) -> None
 def test_pid_file_in_a_missing_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(UnsafePathError, match=r"cannot write the PID file .*: No such file"):
         PidFile(str(tmp_path / "none" / "tts.pid")).write(1)
+
+
+@pytest.mark.parametrize("synced", [False, True])
+def test_a_file_is_written_whole_and_of_its_mode(tmp_path: Path, *, synced: bool) -> None:
+    path = tmp_path / "state.json"
+    before = os.umask(0o777)
+    try:
+        for mode in (0o600, 0o644):
+            write_whole(str(path), b"%o" % mode, mode=mode, synced=synced)
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+            assert path.read_bytes() == b"%o" % mode
+    finally:
+        os.umask(before)
+    assert os.listdir(tmp_path) == ["state.json"]
+
+
+def test_who_reads_an_old_file_reads_on_in_it_while_it_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_whole(str(path), b"old")
+    with path.open("rb") as reading:
+        write_whole(str(path), b"new and longer")
+        assert reading.read() == b"old"
+    assert path.read_bytes() == b"new and longer"
+
+
+def test_a_link_in_its_place_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    treasure = tmp_path / "treasure"
+    treasure.write_text("gold")
+    link = tmp_path / "state.json"
+    link.symlink_to(treasure)
+    write_whole(str(link), b"{}")
+    assert (treasure.read_text(), link.is_symlink(), link.read_bytes()) == ("gold", False, b"{}")
+
+
+def test_on_a_full_disk_the_old_file_stays_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_whole(str(path), b"old")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_whole(str(path), bytes(3000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert path.read_bytes() == b"old"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_whole(str(tmp_path / "folder"), b"")
+    assert sorted(os.listdir(tmp_path)) == ["folder", "state.json"]
 
 
 HOLD = (
