@@ -28,6 +28,7 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Invocation:
         raise CommandError(ExitStatus.USAGE, "no command given", "see them all: atlasctl --help")
     for names in ("services", "models", "accept_changed", "targets", "images"):
         found[names] = tuple(dict.fromkeys(found.get(names, ())))
+    found["words"] = tuple(found.get("words", ()))
     found["paint"] = paint_for(sys.stdout, found["color"], environ)
     return Invocation(**found)
 

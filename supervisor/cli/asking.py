@@ -27,6 +27,7 @@ _CHUNK: Final = 64 * 1024
 _LOOK_EVERY: Final = 0.05
 """Seconds between two looks whether it has ended, where what it has started keeps its pipes."""
 _PAUSE: Final = 0.002
+_INTERRUPTING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REAPED_WITHIN: Final = 5.0
 """Seconds that a killed command may take to be gone; longer, and the kernel holds it."""
 _SHOWN: Final = 200
@@ -143,19 +144,23 @@ def run_bounded(
 
 @contextlib.contextmanager
 def _interrupted_later() -> Iterator[None]:
-    """Hold back a Ctrl-C that comes in the block until its end.
+    """Hold back a Ctrl-C that comes in the block until its end, and what else ends us by a handler.
 
     What has been started and is not written down yet would be left behind. A blocked signal would
     not do: another thread might take it.
     """
     came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    before = {number: signal.getsignal(number) for number in _INTERRUPTING}
+    handled = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in handled:
+        signal.signal(number, lambda number, _: came.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for held, handler in handled.items():
+            signal.signal(held, handler)
         if came:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(came[0])
 
 
 @contextlib.contextmanager

@@ -248,6 +248,16 @@ COMMANDS = (
         (options.print_address,),
     ),
     Command(
+        "say",
+        "say:say",
+        "speak a text",
+        "Speak a text through the speech service of the system, from its first sentence on while "
+        "the next ones are made; Ctrl-C stops it at once. Words, numbers, dates and Markdown are "
+        "read as a person would. What to play it with is looked for: afplay, pw-play, paplay, "
+        "aplay or ffplay. With -o nothing is played.",
+        (options.speech, options.timeout(UP_TIMEOUT)),
+    ),
+    Command(
         "metrics",
         "metrics:metrics",
         "print figures for Prometheus",

@@ -20,7 +20,7 @@ _atlasctl() {
         word=${COMP_WORDS[at]}
         case $word in
             -c|--config) config=(-c "${COMP_WORDS[at+1]}"); (( at++ )) ;;
-            --color|--timeout|-n|--lines|--since|--keep|@VALUED@) (( at++ )) ;;
+            --color|--timeout|-n|--lines|--since|--keep|-o|--output|@VALUED@) (( at++ )) ;;
             -*) ;;
             *) [[ -n $command ]] || command=$word ;;
         esac
@@ -28,7 +28,7 @@ _atlasctl() {
     done
     COMPREPLY=()
     case $previous in
-        -c|--config)
+        -c|--config|-o|--output)
             compopt -o filenames 2>/dev/null
             COMPREPLY=($(compgen -f -- "$current"))
             return ;;
@@ -59,13 +59,13 @@ _atlasctl() {
         word=$words[at]
         case $word in
             -c|--config) config=(-c "$words[at+1]"); (( at++ )) ;;
-            --color|--timeout|-n|--lines|--since|--keep|@VALUED@) (( at++ )) ;;
+            --color|--timeout|-n|--lines|--since|--keep|-o|--output|@VALUED@) (( at++ )) ;;
             -*) ;;
             *) [[ -n $command ]] || command=$word ;;
         esac
     done
     case $words[CURRENT-1] in
-        -c|--config) _files; return ;;
+        -c|--config|-o|--output) _files; return ;;
         --color) compadd auto always never; return ;;
         --timeout|-n|--lines|--since|--keep|@VALUED@) return ;;
     esac
@@ -78,7 +78,7 @@ _atlasctl() {
 if [[ $funcstack[1] == _atlasctl ]]; then _atlasctl "$@"; else compdef _atlasctl atlasctl; fi
 """
 
-_VALUED = "-o|--output|--image|--namespace|--replicas|--cpu|--models"
+_VALUED = "--image|--namespace|--replicas|--cpu|--models|--voice|--speed|--fx|--service"
 """Further options that take a value, of which nothing is known here."""
 
 _FISH = """\

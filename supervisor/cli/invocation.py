@@ -77,6 +77,14 @@ class Invocation:
     test: bool = False
     print_address: bool = False
     targets: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    sound_file: str | None = None
+    """None: to the ear; `-` is standard output."""
+    voice: str | None = None
+    speed: float | None = None
+    fx: str | None = None
+    speaker: str = "tts"
+    """The service that speaks."""
 
     def system(self) -> "System":
         """Find the system that this is about. Raises ConfigError."""

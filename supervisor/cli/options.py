@@ -303,6 +303,32 @@ def targets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="*", metavar="NAME", help="which ones; default: all")
 
 
+def speech(parser: argparse.ArgumentParser) -> None:
+    """Take a text, how it is to be spoken, by whom, and where to."""
+    parser.add_argument(
+        "words", nargs="*", metavar="TEXT", help="what to say; default, or -: standard input"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        dest="sound_file",
+        metavar="FILE",
+        help="write it as WAV, whole or not at all, instead of playing it; - is standard output",
+    )
+    parser.add_argument("--voice", metavar="NAME", help="the service tells which ones it has")
+    parser.add_argument(
+        "--speed", type=_number, metavar="N", help="0.25 to 4, where 1 is the usual one"
+    )
+    parser.add_argument("--fx", metavar="EFFECT", help="like robot")
+    parser.add_argument(
+        "--service",
+        dest="speaker",
+        default="tts",
+        metavar="SERVICE",
+        help="which one speaks (default tts)",
+    )
+
+
 # Values --------------------------------------------------------------------------------------
 
 
@@ -319,6 +345,12 @@ def _count(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number, like 100")
     return int(text)
+
+
+def _number(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}([.,][0-9]{1,9})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, like 1.2")
+    return float(text.replace(",", "."))
 
 
 def _moment(text: str) -> float:

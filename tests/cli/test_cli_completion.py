@@ -87,6 +87,8 @@ def test_values_and_files(complete: Completer) -> None:
     (complete.folder / "some.yaml").touch()
     assert complete("-c", "so") == ["some.yaml"]
     assert complete("validate", "so") == ["some.yaml"]
+    assert complete("say", "-o", "so") == ["some.yaml"]
+    assert complete("say", "--voice", "s") == []
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

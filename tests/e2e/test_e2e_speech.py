@@ -58,6 +58,10 @@ def test_up_leaves_a_voice_that_survives_a_kill(speech: tuple[System, int]) -> N
     assert len(samples) / info.samplerate > 0.3
     assert 0.94 <= float(abs(samples).max()) <= 0.96
 
+    said = system.ctl("say", "-o", str(system.root / "said.wav"), "--voice", "mykyta", "привіт")
+    assert "said.wav: " in said.stdout
+    assert soundfile.info(system.root / "said.wav").duration > 0.3
+
     pid = system.service("tts")["pid"]
     os.kill(pid, signal.SIGKILL)
     asked = time.monotonic()
