@@ -9,20 +9,17 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from supervisor.core.events import Exit, ExitCode
-from supervisor.posix.environment import DEFAULT_PATH
+from supervisor.core.events import Exit
 from supervisor.posix.reaper import exit_of_status
 from supervisor.posix.spawn import Command, SpawnError, spawn
 from supervisor.probes.expectations import line_of
 
 MAX_OUTPUT: Final = 1024 * 1024
 """Bytes of its standard output; details of every operator of a model are some 20 kB."""
-ASK_TIMEOUT: Final = 5.0
-"""Seconds for a question to the system, which takes some 20 ms: launchctl, crontab, sysctl."""
 _CHUNK: Final = 64 * 1024
 _LOOK_EVERY: Final = 0.05
 """Seconds between two looks whether it has ended, where what it has started keeps its pipes."""
@@ -52,36 +49,6 @@ class Ran:
         """Return the last line of its standard error, or nothing."""
         lines = self.complaints.decode("utf-8", "replace").strip().splitlines()
         return line_of(lines[-1])[-_SHOWN:] if lines else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a program of the system has answered, in the end."""
-
-    code: int
-    text: str
-    """Its standard output; what is no UTF-8 is replaced."""
-
-
-Ask = Callable[[Sequence[str]], Answer | None]
-"""Asks a program of the system. None: it is not there, or gave no answer in time."""
-
-
-def asking(environ: Mapping[str, str], within: float = ASK_TIMEOUT) -> Ask:
-    """Return a function that asks programs on the PATH of `environ`, each for `within` seconds."""
-    # Answers are read here: they must not be in the user's language.
-    env = {"PATH": DEFAULT_PATH, **environ, "LC_ALL": "C"}
-
-    def ask(argv: Sequence[str]) -> Answer | None:
-        try:
-            ran = run_bounded(argv, env, "/", within)
-        except SpawnError:
-            return None
-        if not isinstance(ran.ending, ExitCode):
-            return None
-        return Answer(ran.ending.code, ran.printed.decode("utf-8", "replace"))
-
-    return ask
 
 
 @dataclass(slots=True)

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 
 import supervisor
-from supervisor.cli.asking import asking
 from supervisor.cli.checks import (
     clock,
     commands,
@@ -38,6 +37,7 @@ from supervisor.cli.examination import examine
 from supervisor.cli.exits import ExitStatus, Interrupted
 from supervisor.cli.findings import OURS, Finding, is_well, render
 from supervisor.cli.invocation import Invocation
+from supervisor.cli.login_item import runner
 from supervisor.cli.services import check_names
 from supervisor.cli.survivors import survivors
 from supervisor.cli.terminal import is_terminal, warn
@@ -49,6 +49,8 @@ from supervisor.journal import read
 from supervisor.posix.environment import DEFAULT_PATH
 from supervisor.posix.ports import PortOwner
 
+ASK_TIMEOUT = 5.0
+"""Seconds for a question to the system, which takes some 20 ms: launchctl, crontab, sysctl."""
 _PACKAGE = os.path.dirname(os.path.abspath(supervisor.__file__))
 
 
@@ -204,7 +206,7 @@ def _machine(
     yield from looked(OURS, "proxy", lambda: session.proxies(environ))
     yield from looked(OURS, "locale", lambda: session.encoding(environ))
     if sys.platform == "darwin":
-        yield from looked(OURS, "mac", lambda: mac.mac(mac.Machine(asking(environ))))
+        yield from looked(OURS, "mac", lambda: mac.mac(mac.Machine(runner(environ, ASK_TIMEOUT))))
 
 
 def _disk(fleet: FleetSpec) -> Iterator[Finding]:
@@ -221,7 +223,7 @@ def _beside(fleet: FleetSpec, system: System, known: _Ports) -> Iterator[Finding
     """Look at what is beside this system: login items, what was started by hand, other ports."""
 
     def started_by_itself() -> Iterator[Finding]:
-        ask = asking(os.environ)
+        ask = runner(os.environ, ASK_TIMEOUT)
         found = login.starters(sys.platform, os.environ, ask)
         yield from login.login_item(found, system.config, os.getuid(), ask)
         yield from remains.old_callers(found.starts(), system.config)

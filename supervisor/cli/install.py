@@ -116,10 +116,10 @@ def _warn_of_place(spec: FleetSpec) -> None:
 
 def _others(system: System, manager: Manager) -> Iterator[str]:
     """Yield what else starts this system by itself."""
-    from supervisor.cli.asking import asking
     from supervisor.cli.checks.login import starters
 
-    for start in starters(login_item.PLATFORM, os.environ, asking(os.environ)).starts():
+    ask = login_item.runner(os.environ)
+    for start in starters(login_item.PLATFORM, os.environ, ask).starts():
         if start.where != manager.place.path and start.starts(system.config):
             yield start.where
 

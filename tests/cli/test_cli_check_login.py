@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from supervisor.cli.asking import Answer, asking
 from supervisor.cli.checks import launchd, remains, systemd
 from supervisor.cli.checks.login import Starters, crontab_lines, login_item, starters
 from supervisor.cli.checks.startup import Start, gone
 from supervisor.cli.findings import Finding
+from supervisor.cli.login_item import runner
+from supervisor.install.manager import Outcome
 from supervisor.posix.account import account_name
 
 UID = 501
@@ -22,14 +23,14 @@ PROGRAM = "/bin/sh"
 class System:
     """Answers as launchctl and crontab do."""
 
-    def __init__(self, **answers: Answer | None) -> None:
+    def __init__(self, **answers: Outcome | None) -> None:
         self.answers = answers
         self.asked: list[Sequence[str]] = []
 
-    def __call__(self, argv: Sequence[str]) -> Answer | None:
+    def __call__(self, argv: Sequence[str]) -> Outcome:
         self.asked.append(argv)
         verb = argv[1].replace("-", "_") if argv[0] == "launchctl" else argv[0]
-        return self.answers.get(verb)
+        return self.answers.get(verb) or Outcome(None, "")
 
 
 @pytest.fixture
@@ -108,9 +109,9 @@ def test_programs_that_are_gone(tmp_path: Path) -> None:
 
 # launchd -------------------------------------------------------------------------------------
 
-LOADED = Answer(0, "gui/501/ua.atlas = {\n\tstate = running\n\tspawn type = interactive (4)\n}\n")
-NOT_LOADED = Answer(113, "")
-NONE_DISABLED = Answer(0, 'disabled services = {\n\t"other.one" => disabled\n}\n')
+LOADED = Outcome(0, "gui/501/ua.atlas = {\n\tstate = running\n\tspawn type = interactive (4)\n}\n")
+NOT_LOADED = Outcome(113, "")
+NONE_DISABLED = Outcome(0, 'disabled services = {\n\t"other.one" => disabled\n}\n')
 
 
 def agent(folder: Path, config: str, **changes: Any) -> Path:
@@ -208,15 +209,15 @@ def test_a_launch_agent_whose_interpreter_is_gone(
     ("changes", "system", "words"),
     [
         ({}, System(), "launchctl does not say whether it is loaded"),
-        ({}, System(print_disabled=Answer(0, '"ua.atlas" => disabled'), print=LOADED),
+        ({}, System(print_disabled=Outcome(0, '"ua.atlas" => disabled'), print=LOADED),
          "is switched off"),
-        ({}, System(print_disabled=Answer(0, '"ua.atlas" => true'), print=LOADED),
+        ({}, System(print_disabled=Outcome(0, '"ua.atlas" => true'), print=LOADED),
          "is switched off"),
         ({"Disabled": True}, System(print_disabled=NONE_DISABLED, print=LOADED),
          "is switched off"),
         ({}, System(print_disabled=NONE_DISABLED, print=NOT_LOADED), "is not loaded now"),
         ({}, System(print_disabled=NONE_DISABLED), "is not loaded now"),
-        ({}, System(print_disabled=NONE_DISABLED, print=Answer(0, "\tspawn type = daemon (3)\n")),
+        ({}, System(print_disabled=NONE_DISABLED, print=Outcome(0, "\tspawn type = daemon (3)\n")),
          "is loaded as daemon, from before its file was changed"),
     ],
 )  # fmt: skip
@@ -230,7 +231,7 @@ def test_a_launch_agent_that_is_not_in_force(
 
 def test_what_is_enabled_wins_over_the_file(tmp_path: Path, config: str) -> None:
     agent(tmp_path / "agents", config, Disabled=True)
-    system = System(print_disabled=Answer(0, '"ua.atlas" => enabled'), print=LOADED)
+    system = System(print_disabled=Outcome(0, '"ua.atlas" => enabled'), print=LOADED)
     (found,) = on_a_mac(tmp_path / "agents", config, system)
     assert found.level == "ok"
 
@@ -325,7 +326,7 @@ ATLAS_CONFIG = "{config}"
 
 
 def test_lines_of_a_crontab(config: str) -> None:
-    system = System(crontab=Answer(0, CRONTAB.format(config=config)))
+    system = System(crontab=Outcome(0, CRONTAB.format(config=config)))
     first, second = crontab_lines(system, "/")
     assert (first.where, first.starts(config)) == ("crontab (@reboot)", True)
     assert (second.where, second.starts(config)) == ("crontab (*/5)", False)
@@ -334,8 +335,8 @@ def test_lines_of_a_crontab(config: str) -> None:
     assert (found.level, found.text) == ("ok", "crontab (@reboot) starts it")
 
 
-@pytest.mark.parametrize("answer", [None, Answer(1, "no crontab for a")])
-def test_no_crontab(answer: Answer | None) -> None:
+@pytest.mark.parametrize("answer", [None, Outcome(1, "no crontab for a")])
+def test_no_crontab(answer: Outcome | None) -> None:
     assert list(crontab_lines(System(crontab=answer), "/")) == []
 
 
@@ -344,7 +345,7 @@ def test_what_there_is_on_each_system(system: str, tmp_path: Path, config: str) 
     home = tmp_path / "home"
     agent(home / "Library" / "LaunchAgents", config, Label=f"only.{tmp_path.name}")
     unit(home / ".config" / "systemd" / "user", config, "")
-    answers = System(crontab=Answer(0, CRONTAB.format(config=config)))
+    answers = System(crontab=Outcome(0, CRONTAB.format(config=config)))
     found = starters(system, {"HOME": str(home)}, answers)
     ours = [start.where for start in found.starts() if start.starts(config)]
     assert len(ours) == 2
@@ -365,8 +366,8 @@ def test_none_at_all(system: str, tmp_path: Path, config: str) -> None:
 
 
 def test_programs_are_asked_in_english_and_for_a_bounded_time() -> None:
-    ask = asking({"PATH": "/usr/bin:/bin", "LANG": "uk_UA.UTF-8"}, within=20.0)
-    assert ask(("sh", "-c", "echo $LC_ALL; exit 3")) == Answer(3, "C\n")
-    assert ask(("sh", "-c", "kill -9 $$")) is None
-    assert ask(("no-such-program",)) is None
-    assert asking({}, within=0.05)(("sleep", "1000")) is None
+    ask = runner({"PATH": "/usr/bin:/bin", "LANG": "uk_UA.UTF-8"}, within=20.0)
+    assert ask(("sh", "-c", "echo said; echo $LC_ALL >&2; exit 3")) == Outcome(3, "said\n\nC\n")
+    assert ask(("sh", "-c", "kill -9 $$")).code is None
+    assert ask(("no-such-program",)).code is None
+    assert runner({}, within=0.05)(("sleep", "1000")) == Outcome(None, "\n\nno answer in 0.05 s")

@@ -12,6 +12,7 @@ from supervisor.cli.checks.disk import Space
 from supervisor.cli.checks.mounts import Mount
 from supervisor.cli.findings import Finding, Level
 from supervisor.core.spec import DoctorSpec, FleetSpec, LogSpec, ServiceSpec
+from supervisor.install.manager import Outcome
 from tests.cli.fleets import journal
 
 MIB, GIB = 1024**2, 1024**3
@@ -260,6 +261,6 @@ def test_what_mps_lacks(env: dict[str, str], words: str | None, tmp_path: Path) 
 
 
 def test_facts_of_this_machine() -> None:
-    machine = mac.Machine(lambda _: None)
+    machine = mac.Machine(lambda _: Outcome(None, ""))
     assert machine.architecture() == os.uname().machine
     assert machine.sysctl("hw.memsize") is None

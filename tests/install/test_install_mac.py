@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from supervisor.cli.asking import asking
 from supervisor.cli.checks import launchd as agents
+from supervisor.cli.login_item import runner
 from tests.e2e.conftest import SLEEPER, eventually
 from tests.install.conftest import Home
 from tests.install.fake_launchd import Launchd
@@ -194,7 +194,7 @@ def test_dry_run_and_linger(mac: Home, launchd: Launchd) -> None:
 def test_doctor_agrees(mac: Home, launchd: Launchd) -> None:
     mac.ctl("install")
     (agent,) = agents.agents([str(mac.item.parent)])
-    ask = asking({"PATH": mac.env["PATH"]})
+    ask = runner({"PATH": mac.env["PATH"]})
     _, _, uid = launchd.domain.partition("/")
     (found,) = agents.judge(agent, int(uid), ask)
     assert (found.level, found.text) == (

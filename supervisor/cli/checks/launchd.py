@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from supervisor.cli.asking import Ask
 from supervisor.cli.checks.startup import Start, gone
 from supervisor.cli.findings import OURS, Finding
 from supervisor.config.files import read_regular
+from supervisor.install.manager import Run
 
 CHECK: Final = "login item"
 _MOST: Final = 1024 * 1024
@@ -72,7 +72,7 @@ def _read(path: str) -> Agent | None:
     )
 
 
-def judge(agent: Agent, uid: int, ask: Ask) -> Iterator[Finding]:
+def judge(agent: Agent, uid: int, ask: Run) -> Iterator[Finding]:
     """Yield how a launch agent that starts this system is made, and whether it is in force."""
     path, domain = agent.start.where, f"gui/{uid}"
     target = f"{domain}/{agent.label}"
@@ -97,10 +97,10 @@ def judge(agent: Agent, uid: int, ask: Ask) -> Iterator[Finding]:
     yield from _in_force(agent, domain, path, ask)
 
 
-def _in_force(agent: Agent, domain: str, path: str, ask: Ask) -> Iterator[Finding]:
+def _in_force(agent: Agent, domain: str, path: str, ask: Run) -> Iterator[Finding]:
     target = f"{domain}/{agent.label}"
     disabled = ask(("launchctl", "print-disabled", domain))
-    if disabled is None:
+    if disabled.code is None:
         text = f"{agent.label} is there; launchctl does not say whether it is loaded"
         yield Finding(OURS, CHECK, "note", text, f"see: launchctl print {target}")
         return
@@ -113,7 +113,7 @@ def _in_force(agent: Agent, domain: str, path: str, ask: Ask) -> Iterator[Findin
         yield Finding(OURS, CHECK, "note", text, hint)
         return
     loaded = ask(("launchctl", "print", target))
-    if loaded is None or loaded.code != 0:
+    if not loaded.ok:
         text = f"{agent.label} is not loaded now, and takes hold at the next login"
         yield Finding(OURS, CHECK, "note", text, f"launchctl bootstrap {domain} {path}")
         return

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from supervisor.cli.asking import Ask
 from supervisor.cli.checks import launchd, systemd
 from supervisor.cli.checks.startup import Start, split
 from supervisor.cli.findings import OURS, Finding
 from supervisor.cli.wording import listing
+from supervisor.install.manager import Run
 from supervisor.install.systemctl import LINGER, lingers
 
 CHECK: Final = "login item"
@@ -30,7 +30,7 @@ class Starters:
         yield from self.crontab
 
 
-def starters(system: str, environ: Mapping[str, str], ask: Ask) -> Starters:
+def starters(system: str, environ: Mapping[str, str], ask: Run) -> Starters:
     """Return what there is; `system` is as sys.platform has it."""
     home = environ.get("HOME", "/")
     crontab = tuple(crontab_lines(ask, home))
@@ -42,10 +42,10 @@ def starters(system: str, environ: Mapping[str, str], ask: Ask) -> Starters:
     return Starters(units=tuple(systemd.units(folders, home)), crontab=crontab)
 
 
-def crontab_lines(ask: Ask, home: str) -> Iterator[Start]:
+def crontab_lines(ask: Run, home: str) -> Iterator[Start]:
     """Yield the commands of the user's crontab, with when they are started left out."""
     answer = ask(("crontab", "-l"))
-    if answer is None or answer.code != 0:
+    if not answer.ok:
         return
     environ: dict[str, str] = {}
     for line in answer.text.splitlines():
@@ -63,7 +63,7 @@ def crontab_lines(ask: Ask, home: str) -> Iterator[Start]:
 
 
 def login_item(
-    found: Starters, config: str, uid: int, ask: Ask, linger: str = LINGER
+    found: Starters, config: str, uid: int, ask: Run, linger: str = LINGER
 ) -> Iterator[Finding]:
     """Yield how this system is started at login, and what is wrong with that."""
     agents = [agent for agent in found.agents if agent.start.starts(config)]

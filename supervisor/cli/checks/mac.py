@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from supervisor.cli.asking import Ask
 from supervisor.cli.findings import OURS, Finding
 from supervisor.cli.wording import size
 from supervisor.core.spec import ServiceSpec
+from supervisor.install.manager import Run
 from supervisor.posix.spawn import SpawnError
 from supervisor.surroundings import surroundings
 
@@ -33,7 +33,7 @@ class Facts(Protocol):
 class Machine:
     """The machine that this runs on."""
 
-    ask: Ask
+    ask: Run
 
     def architecture(self) -> str:
         """Return what this Python was built for."""
@@ -42,7 +42,7 @@ class Machine:
     def sysctl(self, name: str) -> str | None:
         """Return a value of sysctl(8)."""
         answer = self.ask(("/usr/sbin/sysctl", "-n", name))
-        return answer.text.strip() if answer is not None and answer.code == 0 else None
+        return answer.text.strip() if answer.ok else None
 
 
 def mac(facts: Facts) -> Iterator[Finding]:
