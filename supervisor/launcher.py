@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Self
 
 from supervisor.core.events import Exit
@@ -24,7 +23,7 @@ _REAPED_WITHIN: Final = 5.0
 
 
 class Launcher:
-    """Implements `supervisor.probes.exec.Launcher` on the daemon's reaper."""
+    """Starts commands and tells of their end; the daemon's one reaper is behind it."""
 
     def __init__(self) -> None:
         self._ends: dict[int, asyncio.Future[Exit]] = {}
@@ -67,7 +66,7 @@ class Launcher:
         umask: int | None = None,
         user: str | None = None,
     ) -> Ended:
-        """See `supervisor.probes.exec.Launcher.run`."""
+        """Run a command to its end: a `supervisor.probes.exec.Runner`."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         with _Output(kept) as output:
@@ -150,25 +149,3 @@ class _Output:
             if not self._read():
                 break
         return self._printed.decode("utf-8", "replace")
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceLauncher:
-    """A launcher whose commands run as a service's own do: its user, its umask."""
-
-    launcher: Launcher
-    user: str | None
-    umask: int
-
-    async def run(
-        self,
-        command: tuple[str, ...],
-        cwd: str,
-        env: Mapping[str, str],
-        within: float,
-        kept: slice,
-    ) -> Ended:
-        """See `supervisor.probes.exec.Launcher.run`."""
-        return await self.launcher.run(
-            command, cwd, env, within, kept, umask=self.umask, user=self.user
-        )

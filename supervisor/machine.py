@@ -9,6 +9,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from supervisor import records
 from supervisor.core.effects import Note, Topic
@@ -28,7 +29,7 @@ from supervisor.core.unit import (
 from supervisor.enrolment import Enrolment
 from supervisor.inquiry import inquire
 from supervisor.journal import Journal
-from supervisor.launcher import Launcher, ServiceLauncher
+from supervisor.launcher import Launcher
 from supervisor.ledger import Ledger
 from supervisor.output import Output, OutputError
 from supervisor.posix import tree as trees
@@ -271,7 +272,7 @@ class Machine:
         context = Context(
             cwd=spec.cwd,
             environment=lambda: self.environment(spec, run),
-            launcher=ServiceLauncher(self.launcher, spec.user, spec.umask),
+            run=partial(self.launcher.run, umask=spec.umask, user=spec.user),
         )
         leader = live.leader.pid
         result = await inquire(
@@ -288,8 +289,8 @@ class Machine:
 
     async def apply(self, spec: ServiceSpec, run: RunId, step: RemedyStep) -> tuple[bool, str]:
         """See `Host.apply`."""
-        launcher = ServiceLauncher(self.launcher, spec.user, spec.umask)
-        ground = Ground(spec.cwd, lambda: self.environment(spec, run), launcher)
+        as_it = partial(self.launcher.run, umask=spec.umask, user=spec.user)
+        ground = Ground(spec.cwd, lambda: self.environment(spec, run), as_it)
         ok, detail = await take(step, ground)
         return ok, split(detail, secrets_of(spec)).masked()
 

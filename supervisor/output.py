@@ -21,7 +21,7 @@ from supervisor.holder import Holder
 from supervisor.launcher import Launcher
 from supervisor.logs.channel import MOST_DESCRIPTORS, Reply
 from supervisor.logs.transfer import waiting_bytes
-from supervisor.posix.descriptors import is_listening
+from supervisor.posix.descriptors import listening_socket
 from supervisor.sinks import PATIENCE, SinkLink, SinkReplaceError
 from supervisor.watches import NOTHING_OF_RUNS, Match, Watches
 
@@ -276,7 +276,7 @@ class Output:
             assert isinstance(page, list), "the channel has counted them"  # noqa: S101
             for name, fd in zip(page, reply.descriptors, strict=True):
                 names.add(name)
-                sock = _listening(fd)
+                sock = listening_socket(fd)
                 if sock is not None:
                     found.setdefault(name, []).append(sock)
             start += len(page)
@@ -391,16 +391,3 @@ def _open_fifo(path: str) -> int:
         os.close(fd)
         raise OutputError(f"{path} is not a FIFO; remove it")
     return fd
-
-
-def _listening(fd: int) -> socket.socket | None:
-    """Make a socket of a descriptor if it is a TCP socket that listens; else close it."""
-    try:
-        sock = socket.socket(fileno=fd)
-    except OSError:
-        os.close(fd)
-        return None
-    if is_listening(sock):
-        return sock
-    sock.close()
-    return None

@@ -17,7 +17,7 @@ from supervisor.core.spec import (
 )
 from supervisor.posix.ports import owner_of
 from supervisor.posix.spawn import SpawnError
-from supervisor.probes.exec import Launcher, exec_probe
+from supervisor.probes.exec import Runner, exec_probe
 from supervisor.sockets import port_is_free
 
 EVERY = 1.0
@@ -31,7 +31,7 @@ class Ground:
     cwd: str
     environment: Callable[[], Mapping[str, str]]
     """May raise SpawnError: an env file cannot be read."""
-    launcher: Launcher
+    run: Runner
 
 
 async def take(step: RemedyStep, ground: Ground, *, every: float = EVERY) -> tuple[bool, str]:
@@ -52,7 +52,7 @@ async def _run(command: tuple[str, ...], within: float, ground: Ground) -> tuple
     except SpawnError as error:
         return False, error.why
     check = ExecCheck(command)
-    result = await exec_probe(check, within, ground.cwd, environment, ground.launcher)
+    result = await exec_probe(check, within, ground.cwd, environment, ground.run)
     return result.ok is True, result.detail
 
 

@@ -77,7 +77,9 @@ async def refusal(origin: Origin, config: str, records: int, launcher: Launcher)
     `records` is how many records of the ledger it must be able to read.
     """
     command = (sys.executable, "-P", "-m", "supervisor.trial", "--records", str(records), config)
-    result = await exec_probe(ExecCheck(command), TRIAL_TIMEOUT, origin.cwd, origin.env, launcher)
+    result = await exec_probe(
+        ExecCheck(command), TRIAL_TIMEOUT, origin.cwd, origin.env, launcher.run
+    )
     return None if result.ok else result.detail
 
 

@@ -47,6 +47,19 @@ def listening_sockets(pid: int) -> list[socket.socket]:
     return list(found.values())
 
 
+def listening_socket(fd: int) -> socket.socket | None:
+    """Make a socket of a descriptor if it is a TCP socket that listens; else close it."""
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:
+        os.close(fd)
+        return None
+    if is_listening(sock):
+        return sock
+    sock.close()
+    return None
+
+
 def is_listening(sock: socket.socket) -> bool:
     """Tell whether this is a TCP socket that listens."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
@@ -86,12 +99,4 @@ def _copy(pidfd: int, number: int) -> socket.socket | None:
         if error in _NOT_ALLOWED:
             raise PermissionError(error, os.strerror(error))
         return None  # closed meanwhile, or the process is gone
-    try:
-        sock = socket.socket(fileno=fd)
-    except OSError:
-        os.close(fd)
-        return None
-    if is_listening(sock):
-        return sock
-    sock.close()
-    return None
+    return listening_socket(fd)

@@ -9,7 +9,7 @@ from supervisor.core.events import ProbeResult
 from supervisor.core.spec import ExecCheck, HttpCheck, ProbeSpec, TcpCheck
 
 if TYPE_CHECKING:
-    from supervisor.probes.exec import Launcher
+    from supervisor.probes.exec import Runner
 
 MAX_AT_ONCE = 32
 """Probes in flight over the whole fleet; further ones wait, which does not count against them."""
@@ -22,7 +22,7 @@ class Context:
     cwd: str
     environment: Callable[[], Mapping[str, str]]
     """The service's environment; it may raise what a spawn would."""
-    launcher: "Launcher"
+    run: "Runner"
 
 
 class Prober:
@@ -55,7 +55,7 @@ async def _check(spec: ProbeSpec, context: Context) -> ProbeResult:
             from supervisor.probes.exec import exec_probe
 
             return await exec_probe(
-                spec.check, spec.timeout, context.cwd, context.environment(), context.launcher
+                spec.check, spec.timeout, context.cwd, context.environment(), context.run
             )
         case _:
             assert_never(spec.check)

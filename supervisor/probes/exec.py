@@ -1,9 +1,9 @@
 """A command that exits 0, run as the service itself would run it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from supervisor.core.events import Exit, ExitCode, Fault, ProbeResult
 from supervisor.core.exits import describe_exit
@@ -35,31 +35,22 @@ class Ended:
     """From its start to its end, or to its being killed."""
 
 
-class Launcher(Protocol):
-    """Runs commands; the daemon's one reaper is behind it."""
+Runner = Callable[[tuple[str, ...], str, Mapping[str, str], float, slice], Awaitable[Ended]]
+"""Runs a command in a folder, with an environment, to its end.
 
-    async def run(
-        self,
-        command: tuple[str, ...],
-        cwd: str,
-        env: Mapping[str, str],
-        within: float,
-        kept: slice,
-    ) -> Ended:
-        """Run a command to its end, or kill its group after `within` seconds or when cancelled.
-
-        `kept` says which bytes of its output: the first or the last so many. Raises LaunchError.
-        """
+It kills the command's group after so many seconds, or when it is cancelled. The slice says which
+bytes of the output are kept: the first or the last so many. Raises LaunchError.
+"""
 
 
 async def exec_probe(
-    check: ExecCheck, within: float, cwd: str, env: Mapping[str, str], launcher: Launcher
+    check: ExecCheck, within: float, cwd: str, env: Mapping[str, str], run: Runner
 ) -> ProbeResult:
     """Run the command for at most `within` seconds, then kill its group. Raises nothing."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
-        ended = await launcher.run(check.command, cwd, env, within, _KEPT)
+        ended = await run(check.command, cwd, env, within, _KEPT)
     except LaunchError as error:
         return ProbeResult(None if error.ours else False, str(error), loop.time() - began)
     name, said = check.command[0], line_of(ended.printed)[-_SHOWN:]

@@ -50,7 +50,8 @@ async def ask(
     async with asyncio.timeout(DEADLINE):
         with reaping() as launcher:
             return await Prober().ask(
-                ProbeSpec(ExecCheck(command), timeout=within), Context(cwd, lambda: env, launcher)
+                ProbeSpec(ExecCheck(command), timeout=within),
+                Context(cwd, lambda: env, launcher.run),
             )
 
 
@@ -133,7 +134,7 @@ async def test_a_cancelled_probe_leaves_nothing(tmp_path: Path) -> None:
     os.mkfifo(started)
     with reaping() as launcher:
         spec = ProbeSpec(ExecCheck(("sh", "-c", f"echo $$ > {started}; sleep {LONG} & wait")))
-        context = Context("/", lambda: ENVIRONMENT, launcher)
+        context = Context("/", lambda: ENVIRONMENT, launcher.run)
         asking = asyncio.create_task(Prober().ask(spec, context))
         with held_open(started) as told:
             pid = int(await _line(told))
@@ -201,7 +202,7 @@ async def test_no_descriptor_left_is_the_probers_own_trouble() -> None:
         os.close(free)
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
-            result = await Prober().ask(spec, Context("/", lambda: ENVIRONMENT, launcher))
+            result = await Prober().ask(spec, Context("/", lambda: ENVIRONMENT, launcher.run))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert (result.ok, result.detail) == (
@@ -215,7 +216,9 @@ async def test_an_environment_that_cannot_be_read_is_the_probers_own_trouble() -
         raise OSError("secrets.env: permission denied")
 
     with reaping() as launcher:
-        result = await Prober().ask(ProbeSpec(ExecCheck(("true",))), Context("/", broken, launcher))
+        result = await Prober().ask(
+            ProbeSpec(ExecCheck(("true",))), Context("/", broken, launcher.run)
+        )
     assert result.ok is None
     assert "secrets.env: permission denied" in result.detail
 
@@ -311,7 +314,7 @@ async def test_many_at_once_take_turns(tmp_path: Path) -> None:
         held_open(started) as told,
         held_open(gate) as opened,
     ):
-        context = Context("/", lambda: ENVIRONMENT, launcher)
+        context = Context("/", lambda: ENVIRONMENT, launcher.run)
         asking = [asyncio.create_task(prober.ask(spec, context)) for _ in range(count)]
         at_gate = [int(await _line(told)) for _ in range(at_once)]
         for done in range(count):
@@ -335,7 +338,7 @@ async def test_waiting_for_a_turn_does_not_use_up_the_time_out() -> None:
     prober = Prober(1)
     spec = ProbeSpec(ExecCheck(("sleep", "0.2")), timeout=0.5)
     with reaping() as launcher:
-        context = Context("/", lambda: ENVIRONMENT, launcher)
+        context = Context("/", lambda: ENVIRONMENT, launcher.run)
         results = await asyncio.gather(*(prober.ask(spec, context) for _ in range(5)))
     assert [result.ok for result in results] == [True] * 5
     assert all(result.latency < 0.5 for result in results)
@@ -344,7 +347,7 @@ async def test_waiting_for_a_turn_does_not_use_up_the_time_out() -> None:
 async def test_one_that_is_cancelled_while_it_waits_frees_no_slot_of_another() -> None:
     prober = Prober(1)
     with reaping() as launcher:
-        context = Context("/", lambda: ENVIRONMENT, launcher)
+        context = Context("/", lambda: ENVIRONMENT, launcher.run)
         short = ProbeSpec(ExecCheck(("sleep", "0.1")))
         first = asyncio.create_task(prober.ask(short, context))
         second = asyncio.create_task(prober.ask(short, context))
@@ -361,6 +364,6 @@ async def test_a_hundred_commands_in_a_row_leave_no_descriptor_and_no_process() 
     with reaping() as launcher:
         prober = Prober()
         spec = ProbeSpec(ExecCheck(("true",)))
-        context = Context("/", lambda: ENVIRONMENT, launcher)
+        context = Context("/", lambda: ENVIRONMENT, launcher.run)
         results = await asyncio.gather(*(prober.ask(spec, context) for _ in range(100)))
     assert {result.ok for result in results} == {True}

@@ -438,7 +438,7 @@ from supervisor.probes import Context, Prober
 import supervisor.probes.exec, supervisor.probes.http, supervisor.probes.tcp
 
 async def main():
-    context = Context(os.getcwd(), dict, Launcher())
+    context = Context(os.getcwd(), dict, Launcher().run)
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     held = []
     try:

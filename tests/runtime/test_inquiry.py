@@ -106,7 +106,7 @@ async def ask(
     even_if_busy: bool = True,
     door: Private | None = None,
 ) -> ProbeResult:
-    context = Context("/", dict, Launcher())
+    context = Context("/", dict, Launcher().run)
     return await inquire(
         spec, kind, door, Prober(), context, lambda: (os.getpid(),), even_if_busy=even_if_busy
     )

@@ -22,7 +22,7 @@ async def taken(step: RemedyStep, cwd: str = "/", **env: str) -> tuple[bool, str
     async with asyncio.timeout(DEADLINE):
         with reaping() as launcher:
             environment = {"PATH": os.environ["PATH"], **env}
-            return await take(step, Ground(cwd, lambda: environment, launcher), every=OFTEN)
+            return await take(step, Ground(cwd, lambda: environment, launcher.run), every=OFTEN)
 
 
 async def test_a_command_runs_where_the_service_does(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ async def test_an_env_file_that_cannot_be_read_is_a_failure() -> None:
         raise SpawnError("x.env is missing", retry=True)
 
     with reaping() as launcher:
-        ground = Ground("/", environment, launcher)
+        ground = Ground("/", environment, launcher.run)
         assert await take(RemedyCommand(("true",)), ground) == (False, "x.env is missing")
 
 
@@ -93,7 +93,7 @@ async def test_what_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
     script = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(1000)"
     step = RemedyCommand((sys.executable, "-c", script), timeout=1000.0)
     with reaping() as launcher:
-        ground = Ground(str(tmp_path), lambda: {"PATH": os.environ["PATH"]}, launcher)
+        ground = Ground(str(tmp_path), lambda: {"PATH": os.environ["PATH"]}, launcher.run)
         task = asyncio.create_task(take(step, ground))
         async with asyncio.timeout(DEADLINE):
             while not _text(tmp_path / "pid"):  # noqa: ASYNC110 - a file tells nobody
