@@ -17,7 +17,7 @@ import soundfile
 
 from services.tts import text
 from tests.browser.chromium import CLICK_FIRST, DEADLINE, launched, opened
-from tests.tts.doubles import FakeEngine, tone
+from tests.tts.doubles import FakeEngine, tone, until
 from tests.tts.processes import ServerProcess, say
 from tests.web.conftest import LISTEN
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tests.tts.conftest import Harness
 
 HEARD = "Прозвучало до кінця."
+LOOKS = 2000
+"""Milliseconds between two looks of the page at the server."""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,11 @@ def heard(page: Page) -> float:
 def told(page: Page) -> list[str]:
     """Every state that the page has shown."""
     return [str(one) for one in page.evaluate("window.told") if one]
+
+
+def focused(page: Page) -> str:
+    """The id of what has the keyboard."""
+    return str(page.evaluate("document.activeElement.id"))
 
 
 def speak(page: Page, typed: str) -> None:
@@ -110,6 +117,11 @@ def test_how_a_text_will_be_read_is_shown_as_it_is_typed(page: Page, url: str) -
     shows(page, "#reading", "nothing that can be spoken")
     page.fill("#text", "")
     shows(page, "#reading", "Тут буде текст")
+    page.fill("#text", "О 14:30.")
+    shows(page, "#reading", "чотирна")
+    page.route("**/text", lambda route: route.abort())
+    page.fill("#text", "О 15:30.")
+    is_empty(page, "#reading")
 
 
 def test_voice_speed_and_effect_are_asked_for_and_kept(page: Page, url: str) -> None:
@@ -129,7 +141,7 @@ def test_voice_speed_and_effect_are_asked_for_and_kept(page: Page, url: str) -> 
     }
     shows(page, "#state", HEARD)
     page.reload()
-    shows(page, "#history li", "Лада · 1.5 × · робот")
+    shows(page, "#history li", "Лада · 1,5 × · робот")
     assert page.locator("input[value=lada]").is_checked()
     assert (page.input_value("#text"), page.input_value("#fx")) == ("так", "robot")
     with page.expect_request("**/tts") as again:
@@ -154,12 +166,28 @@ def test_a_voice_gives_a_sample(page: Page, url: str) -> None:
 def test_keys_speak_and_stop(page: Page, url: str) -> None:
     page.goto(url)
     page.fill("#text", "Дуже довга розповідь про все на світі. " * 20)
-    page.press("#text", "Control+Enter")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.keyboard.down("Control")
+    page.keyboard.down("Enter")
+    page.keyboard.down("Enter")  # held down
+    page.keyboard.up("Enter")
+    page.keyboard.up("Control")
     shows(page, "#state", "Звучить.")
+    assert asked.count(f"{url}/tts") == 1
     page.press("#text", "Escape")
     is_empty(page, "#state")
     assert page.is_disabled("#stop")
     assert heard(page) == 0
+    page.keyboard.press("Control+Enter")
+    shows(page, "#state", "Звучить.")
+    page.focus("#stop")
+    page.keyboard.press("Enter")
+    is_empty(page, "#state")
+    assert focused(page) == "speak"
+    page.focus("#clear")
+    page.keyboard.press("Enter")
+    assert focused(page) == "text"
 
 
 def test_the_curl_command_says_the_same(page: Page, url: str) -> None:
@@ -207,10 +235,27 @@ def test_what_is_no_audio_is_shown_and_never_played(
     shows(page, "#error", error)
     assert heard(page) == 0
     assert page.is_disabled("#stop")
+    page.click("#language")
+    shows(page, "#error", "The server")
+    page.click("#language")
+    shows(page, "#error", error)
     page.unroute("**/tts")
     page.click("#speak")
     shows(page, "#state", HEARD)
     is_empty(page, "#error")
+    assert page.is_visible("#download")
+    page.route("**/tts", lambda route: route.fulfill(**reply))
+    page.click("#speak")
+    shows(page, "#error", error)
+    assert page.is_hidden("#download"), "that would be another speech"
+
+
+def test_nothing_of_a_long_text_is_cut_off(page: Page, url: str) -> None:
+    page.goto(url)
+    page.focus("#text")
+    page.keyboard.insert_text("так " * 25_001)
+    page.click("#speak")
+    shows(page, "#error", "Text has 100004 characters; at speed 1 the limit is 100000")
 
 
 def test_a_busy_server_is_asked_again(page: Page, url: str) -> None:
@@ -244,9 +289,11 @@ def test_where_the_browser_wants_a_click_there_is_a_button(
         })""")
         page.goto(url)
         shows(page, "#state", "натисніть «Слухати»")
-        page.click("#resume")
+        assert focused(page) == "resume"
+        page.keyboard.press("Enter")
         shows(page, "#state", HEARD)
         assert page.is_hidden("#resume")
+        assert focused(page) == "speak"
         assert heard(page) > 0
 
 
@@ -255,18 +302,25 @@ def test_the_state_of_the_server_is_live(page: Page, serve: Callable[..., Harnes
     engine.answer = lambda _: tone(0.05, 200.0)
     engine.hold_warm_up()
     server = serve(engine)
+    page.clock.install()
     page.goto(server.url)
     shows(page, "#health", "Завантажується")
     engine.release()
+    until(lambda: server.worker.snapshot().ready, "the engine was loaded")
+    page.clock.fast_forward(LOOKS)
     shows(page, "#health", "Готовий · голос: fake, cpu")
     engine.hold()
     with ThreadPoolExecutor(2) as clients:
         asked = [clients.submit(say, server.url, one) for one in ("раз", "два")]
+        until(lambda: server.worker.snapshot().queued == 1, "one waits for the other")
+        page.clock.fast_forward(LOOKS)
         shows(page, "#health", "Говорить · у черзі: 1")
         engine.release()
         assert [one.result().status_code for one in asked] == [200, 200]
+    page.clock.fast_forward(LOOKS)
     shows(page, "#health", "Готовий")
     server.stop()
+    page.clock.fast_forward(LOOKS)
     shows(page, "#health", "Сервер не відповідає")
 
 

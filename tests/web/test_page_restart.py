@@ -15,23 +15,24 @@ from tests.web.test_page import HEARD, downloaded, heard, shows, speak, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from playwright.sync_api import Page
 
 PAUSE = 0.25
 
 
-@pytest.fixture
-def speech(tmp_path: Path) -> Iterator[tuple[System, int]]:
-    system = System(tmp_path)
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, int]]:
+    """A running system and the port on which its speech service is ready."""
+    root = tmp_path_factory.mktemp("speech")
+    system = System(root)
     port = free_port()
     system.write(
         {
             "tts": {
                 "command": [sys.executable, "-m", "tests.web.children.halting"],
                 "cwd": str(CHECKOUT),
-                "env": {"GATE": str(tmp_path / "gate")},
+                "env": {"GATE": str(root / "gate")},
                 "sockets": {"http": f"localhost:{port}"},
                 "probes": {
                     "readiness": {
@@ -43,15 +44,17 @@ def speech(tmp_path: Path) -> Iterator[tuple[System, int]]:
             }
         }
     )
-    yield system, port
-    system.close()
+    try:
+        system.ctl("up")
+        yield system, port
+    finally:
+        system.close()
 
 
 def test_a_server_that_dies_in_mid_utterance_goes_on_where_it_was(
     page: Page, speech: tuple[System, int]
 ) -> None:
     system, port = speech
-    system.ctl("up")
     page.goto(f"http://localhost:{port}/")
     shows(page, "#health", "Готовий · голос: halting")
     speak(page, "Раз. Два, стій! Три.")
@@ -74,7 +77,6 @@ def test_a_server_that_is_down_for_a_while_is_found_again(
     page: Page, speech: tuple[System, int]
 ) -> None:
     system, port = speech
-    system.ctl("up")
     page.goto(f"http://localhost:{port}/")
     shows(page, "#health", "Готовий")
     system.ctl("stop", "tts")

@@ -4,7 +4,17 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
 import { TtsManager } from "../../../services/tts/web/static/js/modules/tts-manager.js";
-import { FakeAudio, breakOff, json, phase, sentence, serve, until, wav } from "./doubles.js";
+import {
+  FakeAudio,
+  breakOff,
+  header,
+  json,
+  phase,
+  sentence,
+  serve,
+  until,
+  wav,
+} from "./doubles.js";
 
 const A = sentence(1000);
 const B = sentence(2000);
@@ -13,6 +23,11 @@ const TIMEOUT = 90_000; // the client's own, if it is told no other
 const hang = () => {};
 const page = (status, type) => (response) =>
   response.writeHead(status, { "Content-Type": type }).end("<h1>Oops</h1>".repeat(100));
+
+/** The client's pauses are a twentieth of what they are; time-outs are not. */
+const { setTimeout: plain } = globalThis;
+globalThis.setTimeout = (go, milliseconds) =>
+  plain(go, milliseconds === TIMEOUT ? TIMEOUT : milliseconds / 20);
 
 /** Runs `body` with a client of a server that gives these answers. */
 async function using(answers, body, options = {}) {
@@ -139,6 +154,30 @@ async function pausesOf(reply) {
   }
 }
 
+/** A reply of one file whose header tells its length, over a connection that ends with it. */
+const closing =
+  (sound, size) =>
+  ({ socket }) => {
+    socket.write("HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nConnection: close\r\n\r\n");
+    socket.end(Buffer.concat([header(size), sound]));
+  };
+
+test("a WAV that is shorter than it says broke off, whatever the connection says", () => {
+  const answers = [closing(A.subarray(0, 500), A.length + C.length), wav([A, C])];
+  return using(answers, async ({ tts, audio, server }) => {
+    assert.equal(await tts.speak("Раз. Два."), true);
+    assert.equal(server.asked.length, 2);
+    assert.deepEqual(audio.heard, Buffer.concat([A, C]));
+  });
+});
+
+test("a WAV as long as it says is whole", () =>
+  using([closing(C, C.length)], async ({ tts, audio, server }) => {
+    assert.equal(await tts.speak("так"), true);
+    assert.equal(server.asked.length, 1);
+    assert.deepEqual(audio.heard, C);
+  }));
+
 const busy = (headers = {}) => Response.json({ error: "busy" }, { status: 503, headers });
 
 test("what is tried in vain is an error in the end, after pauses that grow", async () => {
@@ -209,7 +248,7 @@ test("silence of the server for too long is an error, and not tried again", () =
       assert.equal((await failing(tts)).code, "timeout");
       assert.deepEqual(phases, ["asking", "failed"]);
     },
-    { timeout: 50 },
+    { timeout: 1000 },
   ));
 
 test("silence in the middle is one too", () =>
@@ -219,7 +258,7 @@ test("silence in the middle is one too", () =>
       assert.equal((await failing(tts)).code, "timeout");
       assert.ok(!phases.includes("retrying"));
     },
-    { timeout: 200 },
+    { timeout: 4000 },
   ));
 
 test("stop ends the request and the sound", () =>
@@ -244,7 +283,7 @@ test("stop ends the wait before the next try", () =>
   }));
 
 test("a second text takes the place of the first", () =>
-  using([wav([A], { then: hang }), wav([C])], async ({ tts, audio }) => {
+  using([wav([A], { then: hang }), wav([C])], async ({ tts, audio, phases }) => {
     audio.held = true;
     const first = tts.speak("раз");
     await phase(tts, "playing");
@@ -252,6 +291,26 @@ test("a second text takes the place of the first", () =>
     const second = tts.speak("два");
     assert.deepEqual(await Promise.all([first, second]), [false, true]);
     assert.deepEqual(audio.played, [A, C]);
+    assert.deepEqual(phases, ["asking", "playing", "asking", "playing", "idle"]);
+  }));
+
+test("a text may be given when another has just been heard, before anybody else is told", () =>
+  using([wav([C]), wav([A])], async ({ tts, audio, phases }) => {
+    const second = new Promise((done) =>
+      audio.addEventListener("ended", () => done(tts.speak("два")), { once: true }),
+    );
+    assert.equal(await tts.speak("раз"), true);
+    assert.equal(await second, true);
+    assert.deepEqual(audio.played, [C, A]);
+    assert.deepEqual(phases, ["asking", "playing", "asking", "playing", "idle"]);
+  }));
+
+test("a failure is told in the language of the moment", () =>
+  using([json(500, { error: "no kernel" })], async ({ tts }) => {
+    await failing(tts);
+    assert.equal(tts.state.message, "The server refused (500): no kernel.");
+    tts.language = "uk";
+    assert.equal(tts.state.message, "Сервер відмовив (500): no kernel.");
   }));
 
 test("where the browser wants a click, a click goes on", () =>
@@ -312,6 +371,8 @@ test("voices and readings are JSON or an error", () =>
       assert.deepEqual((await tts.voices()).voices, ["lada"]);
       await assert.rejects(tts.read(" "), { code: "http", detail: "Text is required" });
       await assert.rejects(tts.voices(), { code: "not-audio" });
+      await server.close();
+      await assert.rejects(tts.voices(), { name: "SpeechError", code: "network" });
       assert.deepEqual(
         server.asked.map(({ path }) => path),
         ["/voices", "/text", "/voices"],

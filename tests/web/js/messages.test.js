@@ -74,3 +74,15 @@ test("history has the latest first, each text once, and an end", () => {
   history.clear();
   assert.deepEqual(history.entries, []);
 });
+
+test("what is kept and is no history is left out", () => {
+  const entry = { text: "так", settings: { voice: "lada", fx: "none", speed: 1 }, at: 1 };
+  const strange = [null, 5, {}, { text: "ні" }, { text: 5, settings: entry.settings }, entry];
+  for (const [found, entries] of [
+    [strange, [entry]],
+    ["nonsense", []],
+    [null, []],
+  ]) {
+    assert.deepEqual(new History({ get: () => found, set() {} }).entries, entries);
+  }
+});

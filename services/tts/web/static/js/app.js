@@ -1,12 +1,14 @@
 // The speech page: what is typed and chosen goes to the client, what the client tells is shown.
 
-import { SpeechError } from "./modules/failure.js";
 import { History, Kept } from "./modules/history.js";
 import { LANGUAGES, languageFor, say } from "./modules/messages.js";
+import { curlOf, withAccents } from "./modules/shown.js";
 import { TtsManager } from "./modules/tts-manager.js";
 
 const READ_AFTER = 300; // ms without a key
 const READ_MOST = 3000; // characters: what is shown is only a look
+
+/** @typedef {import("./modules/failure.js").SpeechError} SpeechError */
 
 const kept = new Kept();
 const history = new History(kept);
@@ -61,24 +63,14 @@ function setForm(/** @type {Record<string, any>} */ { text, voice, fx, speed }) 
 /** Text or settings are others than before. */
 function changed() {
   const text = by("text").value;
-  show(by("speed-shown"), `${by("speed").valueAsNumber.toLocaleString(tts.language)} ×`);
+  show(by("speed-shown"), times(by("speed").valueAsNumber));
   by("speak").disabled = !text.trim();
-  const body = JSON.stringify({ text, ...settings(), return_audio: true }).replaceAll("'", "'\\''");
-  show(
-    by("curl"),
-    `curl -sSf ${location.origin}/tts -H 'Content-Type: application/json'` +
-      ` -d '${body}' -o speech.wav`,
-  );
+  show(by("curl"), curlOf(location.origin, { text, ...settings() }));
   kept.set("form", { text, ...settings() });
 }
 
-/** `+` before a vowel becomes the accent of a dictionary; a word with one vowel needs none. */
-function withAccents(/** @type {string} */ text) {
-  return text.replace(/[^\s]+/g, (one) =>
-    (one.match(/[аеєиіїоуюя]/gi) ?? []).length > 1
-      ? one.replace(/\+(.)/g, "$1\u0301")
-      : one.replaceAll("+", ""),
-  );
+function times(/** @type {number} */ speed) {
+  return `${speed.toLocaleString(tts.language)} ×`;
 }
 
 /** One reading at a time: the server goes on with one that nobody waits for any more. */
@@ -101,7 +93,8 @@ async function readingOf(/** @type {string} */ text) {
     return withAccents(accented_text) + part;
   } catch (error) {
     // What cannot be read is told; that the server is away is told elsewhere.
-    return error instanceof SpeechError ? error.detail : by("reading").textContent;
+    const { code, passes, detail } = /** @type {SpeechError} */ (error);
+    return code === "http" && !passes ? detail : "";
   }
 }
 
@@ -115,6 +108,7 @@ async function speak() {
 
 async function start(/** @type {string} */ text, /** @type {any} */ how) {
   heard = false;
+  offer(null);
   try {
     heard = await tts.speak(text, how);
     showState();
@@ -123,13 +117,25 @@ async function start(/** @type {string} */ text, /** @type {any} */ how) {
   }
 }
 
+/** The speech to download, or none: never one that is not the latest. */
+function offer(/** @type {any} */ speech) {
+  if (downloadUrl) URL.revokeObjectURL(downloadUrl);
+  downloadUrl = speech ? URL.createObjectURL(speech.file) : "";
+  by("download").href = downloadUrl;
+  by("download").download = `${speech?.settings.voice ?? "speech"}.wav`;
+  by("download").hidden = !speech;
+}
+
 function showState() {
   const { phase, message } = tts.state;
   const busy = !["idle", "failed"].includes(phase);
   document.body.dataset.phase = phase;
+  // Whoever has only a keyboard is not to be put back to the top by a button that goes.
+  const focused = document.activeElement;
   by("stop").disabled = !busy;
   by("resume").hidden = phase !== "blocked";
   if (phase === "blocked") by("resume").focus();
+  else if ([by("stop"), by("resume")].includes(focused)) by(busy ? "stop" : "speak").focus();
   show(
     by("state"),
     heard && phase === "idle" ? word("heard") : word(`phase-${phase}`, { message }),
@@ -199,7 +205,7 @@ function showHistory() {
       const about = [
         new Date(at).toLocaleString(tts.language, { dateStyle: "short", timeStyle: "short" }),
         word(how.voice ?? ""),
-        `${how.speed} ×`,
+        times(how.speed),
         how.fx === "none" ? "" : word(`fx-${how.fx}`),
       ];
       const words = element("p", { textContent: short, lang: "uk" });
@@ -246,13 +252,7 @@ async function copy() {
 }
 
 tts.addEventListener("state", showState);
-tts.addEventListener("speech", (/** @type {any} */ { detail }) => {
-  if (downloadUrl) URL.revokeObjectURL(downloadUrl);
-  downloadUrl = URL.createObjectURL(detail.file);
-  by("download").href = downloadUrl;
-  by("download").download = `${detail.settings.voice ?? "speech"}.wav`;
-  by("download").hidden = false;
-});
+tts.addEventListener("speech", (/** @type {any} */ { detail }) => offer(detail));
 tts.addEventListener("health", (/** @type {any} */ { detail }) => {
   const back = detail.health && !health;
   health = detail.health;
@@ -278,6 +278,7 @@ by("copy").addEventListener("click", copy);
 by("clear").addEventListener("click", () => {
   history.clear();
   showHistory();
+  by("text").focus();
 });
 by("language").addEventListener("click", () => {
   tts.language = LANGUAGES.find((language) => language !== tts.language) ?? "uk";
@@ -288,7 +289,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") tts.stop();
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
-    speak();
+    if (!event.repeat) speak();
   }
 });
 

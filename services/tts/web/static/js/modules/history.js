@@ -14,7 +14,7 @@ export class History {
   constructor(kept) {
     this.#kept = kept;
     const found = kept.get("history");
-    this.entries = Array.isArray(found) ? found.filter((one) => typeof one?.text === "string") : [];
+    this.entries = Array.isArray(found) ? found.filter(isEntry) : [];
   }
 
   /** @param {Entry} entry */
@@ -28,6 +28,14 @@ export class History {
     this.entries = [];
     this.#kept.set("history", this.entries);
   }
+}
+
+/**
+ * Whether this is one, and not what another version of the page has left.
+ * @param {any} one
+ */
+function isEntry(one) {
+  return typeof one?.text === "string" && typeof one.settings?.speed === "number";
 }
 
 /** @param {Entry} entry */

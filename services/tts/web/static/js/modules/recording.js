@@ -3,6 +3,7 @@
 import { SpeechError } from "./failure.js";
 
 const HEADER = 44;
+const UNKNOWN = 0xffffffff; // the size of what was not spoken to its end when it was written
 const PAUSE_SECONDS = 0.04; // the server's pause is 0.25 s at speed 1, 0.0625 s at the fastest
 
 export class Recording {
@@ -31,9 +32,12 @@ export class Recording {
     if (!this.#rate && length >= HEADER) this.#rate = rateOf(this.#bytes);
   }
 
-  /** @throws {SpeechError} when it ended without any sound */
+  /** @throws {SpeechError} when it ended without any sound, or before its end */
   end() {
     if (this.size === 0) throw new SpeechError("not-audio", { detail: "audio/wav, 0 s" });
+    // A connection that just closes is for the browser as good an end as any.
+    const said = new DataView(this.#bytes.buffer).getUint32(HEADER - 4, true);
+    if (said !== UNKNOWN && said > this.size) throw new SpeechError("network");
   }
 
   /**

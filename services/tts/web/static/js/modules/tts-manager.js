@@ -21,7 +21,8 @@ import { Utterance } from "./utterance.js";
  * `asking`: nothing to hear yet; `waiting`: the next sentence has not come; `blocked`: the browser
  * wants a click, in which `resume()` is to be called; `retrying`: `message` says why.
  * @typedef {"idle" | "asking" | "playing" | "waiting" | "blocked" | "retrying" | "failed"} Phase
- * @typedef {{phase: Phase, message: string, error: SpeechError | null}} State
+ * @typedef {{phase: Phase, message: string, error: SpeechError | null}} State `message` is in the
+ *   client's language, empty without an error
  */
 
 const STOPPED = new Error("stopped");
@@ -42,10 +43,12 @@ export class TtsManager extends EventTarget {
   #sound = "asking";
   /** Ends the utterance in work, with the reason. @type {AbortController | null} */
   #current = null;
-  /** @type {State} */
-  #state = { phase: "idle", message: "", error: null };
+  /** @type {Phase} */
+  #phase = "idle";
+  /** @type {SpeechError | null} */
+  #error = null;
 
-  /** Language of messages: "uk" or "en". */
+  /** Language of messages: "uk" or "en"; may be changed at any time. */
   language;
 
   /**
@@ -68,8 +71,10 @@ export class TtsManager extends EventTarget {
     this.language = language;
   }
 
+  /** @returns {State} */
   get state() {
-    return this.#state;
+    const message = this.#error ? describe(this.#error, this.language) : "";
+    return { phase: this.#phase, message, error: this.#error };
   }
 
   /**
@@ -80,9 +85,8 @@ export class TtsManager extends EventTarget {
    * @throws {SpeechError}
    */
   async speak(text, settings = {}) {
-    this.stop();
+    this.#leave();
     const controller = new AbortController();
-    const { signal } = controller;
     this.#current = controller;
     const utterance = new Utterance();
     const played = this.#player.start(utterance);
@@ -91,25 +95,21 @@ export class TtsManager extends EventTarget {
     try {
       const engine = await this.#receive(utterance, { ...settings, text }, controller);
       this.#emit("speech", { text, settings, file: utterance.file(), engine });
-      await Promise.race([played, aborted(signal)]);
-      this.#set("idle");
+      await Promise.race([played, aborted(controller.signal)]);
+      if (this.#current === controller) this.#end("idle");
       return true;
     } catch (error) {
-      if (signal.reason === STOPPED) return false;
+      if (this.#current !== controller) return false;
       this.#player.clear();
-      this.#set("failed", /** @type {SpeechError} */ (error));
+      this.#end("failed", /** @type {SpeechError} */ (error));
       throw error;
-    } finally {
-      if (this.#current === controller) this.#current = null;
     }
   }
 
   /** Stops at once; the server leaves off in the middle of the sentence. */
   stop() {
-    this.#current?.abort(STOPPED);
-    this.#current = null;
-    this.#player.clear();
-    if (this.#state.phase !== "idle") this.#set("idle");
+    this.#leave();
+    if (this.#phase !== "idle") this.#set("idle");
   }
 
   /** Plays what the browser had refused to; call it in a click. */
@@ -117,7 +117,10 @@ export class TtsManager extends EventTarget {
     this.#player.resume();
   }
 
-  /** @returns {Promise<{voices: string[], default: string}>} */
+  /**
+   * @returns {Promise<{voices: string[], default: string}>}
+   * @throws {SpeechError}
+   */
   voices() {
     return this.#json("/voices");
   }
@@ -126,6 +129,7 @@ export class TtsManager extends EventTarget {
    * How a text will be read, with `+` before stressed vowels; nothing is spoken.
    * @param {string} text
    * @returns {Promise<{accented_text: string, sentences: string[]}>}
+   * @throws {SpeechError}
    */
   read(text) {
     return this.#json("/text", { method: "POST", body: JSON.stringify({ text }) });
@@ -138,6 +142,13 @@ export class TtsManager extends EventTarget {
 
   unwatch() {
     this.#health.stop();
+  }
+
+  /** Leaves whatever is spoken, without a word. */
+  #leave() {
+    this.#current?.abort(STOPPED);
+    this.#current = null;
+    this.#player.clear();
   }
 
   /**
@@ -217,17 +228,32 @@ export class TtsManager extends EventTarget {
   async #json(path, request = {}) {
     const headers = { "Content-Type": "application/json", Accept: "application/json" };
     const signal = AbortSignal.timeout(QUICK_TIMEOUT);
-    const response = await this.#fetch(this.#server + path, { headers, ...request, signal });
-    const type = response.headers.get("Content-Type") ?? "";
-    if (!response.ok || !type.startsWith("application/json")) throw await failureOf(response);
-    return response.json();
+    try {
+      const response = await this.#fetch(this.#server + path, { headers, ...request, signal });
+      const type = response.headers.get("Content-Type") ?? "";
+      if (!response.ok || !type.startsWith("application/json")) throw await failureOf(response);
+      return await response.json();
+    } catch (error) {
+      if (error instanceof SpeechError) throw error;
+      throw new SpeechError(signal.aborted ? "timeout" : "network", { cause: error });
+    }
   }
 
   /** @param {Phase} sound */
   #hear(sound) {
     this.#sound = sound;
     // Why it is silent says more than that it is.
-    if (this.#state.phase !== "retrying" || sound === "blocked") this.#set(sound);
+    if (this.#phase !== "retrying" || sound === "blocked") this.#set(sound);
+  }
+
+  /**
+   * The utterance in work is over.
+   * @param {Phase} phase
+   * @param {SpeechError | null} [error]
+   */
+  #end(phase, error) {
+    this.#current = null;
+    this.#set(phase, error);
   }
 
   /**
@@ -235,9 +261,9 @@ export class TtsManager extends EventTarget {
    * @param {SpeechError | null} [error]
    */
   #set(phase, error = null) {
-    const message = error ? describe(error, this.language) : "";
-    this.#state = { phase, message, error };
-    this.#emit("state", this.#state);
+    this.#phase = phase;
+    this.#error = error;
+    this.#emit("state", this.state);
   }
 
   /**
