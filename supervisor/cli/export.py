@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import sys
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -32,7 +33,7 @@ _CPU: Final = re.compile(r"[1-9][0-9]{0,3}|[1-9][0-9]{0,6}m|[0-9]{1,3}\.[0-9]{1,
 
 def export(call: Invocation) -> int:
     """Render what was asked for and print it, or write it into a folder."""
-    from supervisor.export.exported import ExportError
+    from supervisor.export.exported import ExportError, told
 
     fleet = load(call.system().config)
     check_names(call.services, [service.name for service in fleet.services])
@@ -52,13 +53,13 @@ def export(call: Invocation) -> int:
     for service in fleet.services:
         if service.enabled and service not in chosen and not call.services:
             warn(f"{service.name}: left out: it shows what a supervisor does, and none is there")
-    for note in exported.notes:
-        warn(printable(note.line()))
+    for line in told(exported.notes):
+        warn(printable(line))
     if call.output == "-":
         _print(exported)
         return ExitStatus.AS_ASKED
     for file in exported.files:
-        print(_write(call.output, file))
+        print(_write(call.output, file, 0o600 if call.with_secrets else 0o644))
     return ExitStatus.AS_ASKED
 
 
@@ -79,12 +80,26 @@ def _request(call: Invocation, fleet: FleetSpec, services: tuple[ServiceSpec, ..
     return Request(
         fleet=fleet,
         services=services,
-        command=" ".join(["atlasctl export", call.format, *call.services]),
+        command=_command(call),
         files=files,
         inherited=dict(os.environ),
         with_secrets=call.with_secrets,
         python=sys.executable,
     )
+
+
+def _command(call: Invocation) -> str:
+    """Return what is typed to have the same again; from which YAML stands beside it."""
+    options = [
+        *(("--image", image) for image in call.images),
+        ("--namespace", call.namespace),
+        ("--replicas", call.replicas),
+        ("--cpu", call.cpu),
+        ("--models", call.volume),
+    ]
+    words = [word for option, value in options if value is not None for word in (option, value)]
+    secrets = ["--with-secrets"] if call.with_secrets else []
+    return shlex.join(["atlasctl", "export", call.format, *call.services, *words, *secrets])
 
 
 def _render(call: Invocation, request: "Request") -> "Exported":
@@ -157,11 +172,10 @@ def _print(exported: "Exported") -> None:
         print(file.text, end="")
 
 
-def _write(folder: str, file: "ExportedFile") -> str:
+def _write(folder: str, file: "ExportedFile", mode: int) -> str:
     """Put a file into the folder, whole or not at all, and return where it is."""
     path = os.path.join(folder, file.name)
     fresh = f"{path}.{os.getpid()}.new"
-    mode = 0o600 if file.secret else 0o644
     try:
         _check_ours(path)
         os.makedirs(folder, exist_ok=True)

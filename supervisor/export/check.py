@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
             stamp = _stamp(path, number)
             if question.every is not None and not _is_due(question, question.every, stamp):
                 continue
-            result = ask(question.check, question.timeout)
+            result = _answer(question)
             print(result.detail)
             if result.ok is False:
                 # Its stamp stays as it is, so it is asked again the next time.
@@ -39,6 +39,19 @@ def main(argv: list[str]) -> int:
             if result.ok and question.every is not None:
                 _touch(stamp)
     return 0
+
+
+def _answer(question: Question) -> ProbeResult:
+    """Ask, and ask again for as long as the question says."""
+    ends = time.monotonic() + question.timeout
+    result = ask(question.check, question.timeout)
+    while result.ok is False and question.again is not None:
+        left = ends - time.monotonic() - question.again
+        if left <= 0:
+            break
+        time.sleep(question.again)
+        result = ask(question.check, left)
+    return result
 
 
 def _is_due(question: Question, every: float, stamp: str) -> bool:

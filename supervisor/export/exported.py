@@ -28,10 +28,23 @@ class Note:
     """The key, or the variable."""
     text: str
 
-    def line(self) -> str:
-        """Return it as one line for a person."""
-        whose = f"{self.service}: " if self.service else ""
-        return one_line(f"{whose}{self.about}: {self.text}")
+    def line(self, services: Sequence[str] = ()) -> str:
+        """Return it as one line for a person; `services`: of all these, if not of one."""
+        whose = ", ".join(services) or self.service
+        return one_line(
+            f"{whose}: {self.about}: {self.text}" if whose else f"{self.about}: {self.text}"
+        )
+
+
+def told(notes: Sequence[Note]) -> list[str]:
+    """Return the notes as lines; what is to be said of several services is said once."""
+    services: dict[tuple[str, str], list[str]] = {}
+    for note in notes:
+        services.setdefault((note.about, note.text), []).append(note.service)
+    return [
+        Note("", about, text).line([name for name in whose if name])
+        for (about, text), whose in services.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +53,6 @@ class ExportedFile:
 
     name: str
     text: str
-    secret: bool = False
-    """It holds secrets: nobody else may read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,7 @@ class Request:
         lines = [f"Written by `{self.command}` from {source}.", how]
         if notes:
             lines.append("Not, or not exactly, as there:")
-            lines += [f"- {note.line()}" for note in notes]
+            lines += [f"- {line}" for line in told(notes)]
         return [one_line(line) for line in lines]
 
 

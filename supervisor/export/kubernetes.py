@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
 from typing import Final
 
 from supervisor.core.spec import Condition, ServiceSpec
@@ -58,14 +57,11 @@ _WHY: Final = {
 }
 
 
-@dataclass(slots=True)
-class _Workload:
-    """What one service becomes."""
-
-    service: ServiceSpec
-    name: str
-    documents: list[Tree] = field(default_factory=list)
-    secret: bool = False
+_OF_A_JOB: Final = {
+    "restart.give_up": "a Job counts all its failures, not those of some time",
+}
+_LARGE: Final = 200_000
+"""Bytes of a document. `kubectl apply` keeps a copy in an annotation, which has 256 KiB at most."""
 
 
 def render(request: Request, cluster: Cluster) -> Exported:
@@ -74,17 +70,15 @@ def render(request: Request, cluster: Cluster) -> Exported:
     away = "their files are in no pod; --models mounts a volume that has them"
     notes = list(fleet_losses(request.fleet, {"models": there if cluster.models else away}))
     names = kubernetes_names.names([service.name for service in request.services])
-    made = []
+    documents: list[Tree] = []
     for service in request.services:
-        notes += service_losses(service, _CARRIED, _WHY)
-        notes += _dependencies(service)
-        made.append(_workload(request, cluster, service, names, notes))
-    lines = request.heading(notes, f"To use it: kubectl apply -f {FILE}")
+        documents += _workload(request, cluster, service, names, notes)
+    texts = [yaml_text.dump([document]) for document in documents]
+    large = any(len(text.encode()) > _LARGE for text in texts)
+    apply = "apply --server-side" if large else "apply"
+    lines = request.heading(notes, f"To use it: kubectl {apply} -f {FILE}")
     heading = "".join(f"# {line}\n" for line in lines)
-    documents = [document for each in made for document in each.documents]
-    secret = request.with_secrets and any(each.secret for each in made)
-    text = heading + yaml_text.dump(documents)
-    return Exported((ExportedFile(FILE, text, secret=secret),), tuple(notes))
+    return Exported((ExportedFile(FILE, heading + "".join(texts)),), tuple(notes))
 
 
 def _workload(
@@ -93,34 +87,41 @@ def _workload(
     service: ServiceSpec,
     names: dict[str, str],
     notes: list[Note],
-) -> _Workload:
-    made = _Workload(service, names[service.name])
-    pod = kubernetes_pod.build(request, cluster, service, names, notes)
-    made.secret = bool(pod.secrets)
-    told = {**_meta(cluster, made.name)}
-    variables = f"{made.name}-env"
+) -> list[Tree]:
+    """Return what one service becomes."""
+    name = names[service.name]
+    own: list[Note] = []
+    pod = kubernetes_pod.build(request, cluster, service, names, own)
+    notes += service_losses(service, _CARRIED, {**_WHY, **(_OF_A_JOB if pod.is_job else {})})
+    notes += _dependencies(request, service)
+    notes += own
+    if name != service.name:
+        notes.append(Note(service.name, "name", f"is called {name} there"))
+    documents: list[Tree] = []
+    told = _meta(cluster, name)
+    variables = f"{name}-env"
     if pod.settings:
-        made.documents.append(_data("ConfigMap", cluster, variables, made.name, pod.settings))
+        documents.append(_data("ConfigMap", cluster, variables, name, pod.settings))
     if pod.secrets:
-        made.documents.append(_data("Secret", cluster, variables, made.name, pod.secrets))
+        documents.append(_data("Secret", cluster, variables, name, pod.secrets))
     if pod.questions:
-        questions = f"{made.name}-probes"
-        made.documents.append(_data("ConfigMap", cluster, questions, made.name, pod.questions))
+        documents.append(_data("ConfigMap", cluster, f"{name}-probes", name, pod.questions))
     if pod.is_job:
-        made.documents.append(_job(service, told, pod))
-        return made
+        text = "cannot be changed: `kubectl delete job NAME`, before it is applied with a change"
+        notes.append(Note(service.name, "Job", text))
+        return [*documents, _job(service, told, pod)]
     if service.restart.policy != "always":
         text = "a Deployment starts it again, also after an end with code 0"
         notes.append(Note(service.name, "restart.policy", text))
     scales = _scales(service, cluster, notes)
-    made.documents.append(_deployment(service, cluster, told, pod, scales=scales))
+    documents.append(_deployment(service, cluster, told, pod, scales=scales))
     if pod.ports:
-        made.documents.append(_service(told, pod))
+        documents.append(_service(told, pod))
     if scales and cluster.most > cluster.least:
-        made.documents.append(_autoscaler(cluster, told))
+        documents.append(_autoscaler(cluster, told))
     if scales:
-        made.documents.append(_budget(told))
-    return made
+        documents.append(_budget(told))
+    return documents
 
 
 def _scales(service: ServiceSpec, cluster: Cluster, notes: list[Note]) -> bool:
@@ -129,18 +130,25 @@ def _scales(service: ServiceSpec, cluster: Cluster, notes: list[Note]) -> bool:
     Whoever lets the supervisor hold its sockets is made to run beside itself: that is how a
     rolling restart goes. Of any other service nothing says that two do not write the same file.
     """
-    if service.sockets:
-        return True
-    if cluster.most > 1:
-        text = "runs as one copy: without sockets: nothing says that two can run at once"
+    if not service.sockets:
+        text = (
+            "one copy, which ends before the next begins, also in a rollout: without `sockets` "
+            "nothing says that two can run at once"
+        )
         notes.append(Note(service.name, "replicas", text))
-    return False
+    elif cluster.least == 1:
+        text = "one copy may be all there is: while its node is emptied nobody answers (--replicas)"
+        notes.append(Note(service.name, "replicas", text))
+    return bool(service.sockets)
 
 
-def _dependencies(service: ServiceSpec) -> list[Note]:
+def _dependencies(request: Request, service: ServiceSpec) -> list[Note]:
     notes = []
+    exported = {each.name for each in request.services}
     for dependency in service.depends_on:
-        if dependency.condition is Condition.COMPLETED:
+        if dependency.on not in exported:
+            text = "is not among what was exported"
+        elif dependency.condition is Condition.COMPLETED:
             text = "is not waited for; the service must fail while that is missing, and is retried"
         else:
             text = "is not waited for; until its readiness probe succeeds, requests to it fail"

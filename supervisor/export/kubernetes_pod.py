@@ -2,15 +2,16 @@
 
 import math
 import os.path
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from supervisor.core.spec import ProbeKind, ServiceSpec
-from supervisor.export import kubernetes_names, kubernetes_probes
+from supervisor.export import kubernetes_names, kubernetes_probes, kubernetes_volumes
 from supervisor.export.exported import Note, Request
-from supervisor.export.variables import for_pod, shown_command
+from supervisor.export.kubernetes_place import Place, peers, reachable
+from supervisor.export.secrets import secrets
+from supervisor.export.variables import for_pod
 from supervisor.export.yaml_text import Tree
 
 USER: Final = 10001
@@ -18,12 +19,8 @@ USER: Final = 10001
 LEAVE: Final = 5
 """Seconds between "no new connections, please", which takes a while to get about, and SIGTERM."""
 
-_TEMPORARY: Final = "/tmp"  # noqa: S108 - in the container
-_SCRATCH: Final = "1Gi"
-_CACHE: Final = re.compile("CACHE", re.IGNORECASE)
-_LISTENING: Final = re.compile(r"--?(?:[a-z]+-)*(?:host|bind|listen|address|addr|ip)")
-_LOCAL: Final = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\]|::1)(?=:[0-9]+$|$)")
-_PEER: Final = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\]):([0-9]{1,5})(?![0-9])")
+_LOW_PORTS: Final[list[Tree]] = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]
+_UNITS: Final = {"Gi": 2**30, "Mi": 2**20, "Ki": 2**10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +39,9 @@ class Cluster:
     folder: str = "/app"
     """Where the image has what `root` has here."""
 
-    def image(self, service: str) -> str:
-        """Return the image of a service."""
-        return self.images.get(service) or self.images.get("") or f"atlas-{service}:latest"
+    def image(self, service: str, name: str) -> str:
+        """Return the image of a service; `name` is what it is called in the cluster."""
+        return self.images.get(service) or self.images.get("") or f"atlas-{name}:latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,37 +67,45 @@ def build(
     name = names[service.name]
     ports = kubernetes_names.ports(service)
     is_job = _is_job(service, ports)
-    place = _Place(request.fleet.root, cluster.folder)
+    place = Place(request.fleet.root, cluster.folder)
+    others = peers(request, service, _reached(request, names), notes)
+
+    def there(text: str) -> str:
+        return others.named(place.moved(text))
+
     variables = for_pod(request, service, notes)
-    settings = {key: place.moved(value) for key, value in variables.plain.items()}
+    settings = {key: there(value) for key, value in variables.plain.items()}
+    hidden = {key: there(value) for key, value in variables.secret.items()}
     folder = place.inside(service.cwd)
     if folder is None:
         notes.append(Note(service.name, "cwd", "is not below root; the image's own is used"))
-    command = _command(request, service, place, notes)
-    _tell_peers(request, service, (*command, *settings.values()), names, notes)
+    shown = secrets(request, service, notes)
+    words = [there(word) for word in shown.words("command", service.command)]
+    command = _command(service, folder, words, notes)
     # A Job's container ends when it is done; nobody asks it anything, nor is led to it.
     probes = kubernetes_probes.Probes({}, {})
     if not is_job:
-        probes = kubernetes_probes.build(request, service, ports, notes)
+        probes = kubernetes_probes.build(service, ports, place, others, shown)
     else:
         _tell_of_job(service, ports, notes)
 
-    volumes, mounts = _volumes(request, cluster, place, folder, settings)
+    volumes, mounts = kubernetes_volumes.build(request, cluster, service, place, settings, notes)
     if probes.files:
         volumes.append({"name": "probes", "configMap": {"name": f"{name}-probes"}})
         mounts.append({"name": "probes", "mountPath": kubernetes_probes.FOLDER, "readOnly": True})
-    memory = {} if service.limits.memory is None else {"memory": str(service.limits.memory)}
+    memory = {} if service.limits.memory is None else {"memory": quantity(service.limits.memory)}
     if service.limits.memory is None:
         text = "none is set: a container that takes too much takes it from its neighbours"
         notes.append(Note(service.name, "limits.memory", text))
+    _tell_of_image(service, cluster, notes, needed=bool(service.sockets or probes.files))
     sources: list[Tree] = []
     if settings:
         sources.append({"configMapRef": {"name": f"{name}-env"}})
-    if variables.secret:
+    if hidden:
         sources.append({"secretRef": {"name": f"{name}-env"}})
     container: dict[str, Tree] = {
         "name": name,
-        "image": cluster.image(service.name),
+        "image": cluster.image(service.name, name),
         "imagePullPolicy": "IfNotPresent",
         # Doubled, `$` begins no variable.
         "command": [word.replace("$", "$$") for word in command],
@@ -140,6 +145,8 @@ def build(
             "runAsGroup": USER,
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
+            # Not every runtime lets one who is not root open them; every cluster allows this.
+            **({"sysctls": _LOW_PORTS} if any(port < 1024 for _, port in ports) else {}),
         },
         "containers": [container],
         "volumes": volumes,
@@ -148,7 +155,7 @@ def build(
         spec=spec,
         ports=ports,
         settings=settings,
-        secrets=dict(variables.secret),
+        secrets=hidden,
         questions=probes.files,
         is_job=is_job,
     )
@@ -159,6 +166,35 @@ def _is_job(service: ServiceSpec, ports: tuple[tuple[str, int], ...]) -> bool:
     return service.restart.policy == "never" or (
         service.restart.policy == "on-failure" and not ports
     )
+
+
+def _reached(request: Request, names: Mapping[str, str]) -> dict[str, str | None]:
+    """Return by service the name at which a Service of the cluster leads to it, if one does."""
+    return {
+        each.name: None if _is_job(each, kubernetes_names.ports(each)) else names[each.name]
+        for each in request.services
+    }
+
+
+def quantity(size: int) -> str:
+    """Return bytes as Kubernetes writes them."""
+    for unit, factor in _UNITS.items():
+        if size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)
+
+
+def _tell_of_image(
+    service: ServiceSpec, cluster: Cluster, notes: list[Note], *, needed: bool
+) -> None:
+    if not cluster.images.get(service.name) and not cluster.images.get(""):
+        text = (
+            "atlas-NAME:latest, which is to be put where the nodes find it; --image names another"
+        )
+        notes.append(Note(service.name, "image", text))
+    if needed:
+        text = "must have `python` with this package, for sockets and for what probes ask"
+        notes.append(Note(service.name, "image", text))
 
 
 def _tell_of_job(
@@ -177,116 +213,16 @@ def _job_policy(service: ServiceSpec, *, is_job: bool) -> dict[str, Tree]:
     return {"restartPolicy": "Never" if service.restart.policy == "never" else "OnFailure"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a path of this machine is in the container."""
-
-    root: str
-    folder: str
-
-    def inside(self, path: str) -> str | None:
-        """Return the path there, or None if it is not below root."""
-        relative = os.path.relpath(path, self.root)
-        if relative == os.pardir or relative.startswith(os.pardir + os.sep):
-            return None
-        return os.path.normpath(os.path.join(self.folder, relative))
-
-    def moved(self, text: str) -> str:
-        """Return a text in which a path below root is one there; anything else is unchanged."""
-        if text == self.root or text.startswith(self.root.rstrip("/") + "/"):
-            return self.inside(text) or text
-        return text
-
-
-def _command(request: Request, service: ServiceSpec, place: _Place, notes: list[Note]) -> list[str]:
-    words = [place.moved(word) for word in shown_command(request, service, notes)]
+def _command(
+    service: ServiceSpec, folder: str | None, words: list[str], notes: list[Note]
+) -> list[str]:
+    if "/" in words[0] and folder is not None:
+        # From where the container starts, whatever the runtime makes of `./x`.
+        words = [os.path.normpath(os.path.join(folder, words[0])), *words[1:]]
     if service.sockets:
         # Nobody hands over sockets here, so a small program opens them and becomes the service.
         opened = dict.fromkeys(
             f"{socket.name}={port}" for socket in service.sockets for _, port in socket.addresses
         )
         return ["python", "-m", "supervisor.export.listen", *opened, "--", *words]
-    return _reachable(service, words, notes) if service.ports else words
-
-
-def _reachable(service: ServiceSpec, words: list[str], notes: list[Note]) -> list[str]:
-    """Return a command that listens for the pod's neighbours too, where it says where it does."""
-    made: list[str] = []
-    changed = False
-    for word in words:
-        option, equals, value = word.partition("=")
-        if equals and _LISTENING.fullmatch(option):
-            word = f"{option}={_LOCAL.sub('0.0.0.0', value, count=1)}"  # noqa: S104
-        elif made and _LISTENING.fullmatch(made[-1]):
-            word = _LOCAL.sub("0.0.0.0", word, count=1)  # noqa: S104
-        changed = changed or word != words[len(made)]
-        made.append(word)
-    if changed:
-        text = "listens on 0.0.0.0 instead of on loopback, where nobody else could reach it"
-    else:
-        text = "must not be opened on loopback alone, where nobody else could reach it"
-    notes.append(Note(service.name, "ports", text))
-    return made
-
-
-def _tell_peers(
-    request: Request,
-    service: ServiceSpec,
-    texts: tuple[str, ...],
-    names: Mapping[str, str],
-    notes: list[Note],
-) -> None:
-    """Tell of other services that are spoken to by this machine's own address."""
-    owners = {
-        port: other.name
-        for other in request.services
-        if other.name != service.name
-        for port in other.all_ports()
-    }
-    for text in texts:
-        for match in _PEER.finditer(text):
-            owner = owners.get(int(match[1]))
-            if owner is not None:
-                there = f"{names[owner]}:{match[1]}"
-                notes.append(Note(service.name, match[0], f"is the pod itself; {owner} is {there}"))
-
-
-def _volumes(
-    request: Request,
-    cluster: Cluster,
-    place: _Place,
-    folder: str | None,
-    settings: Mapping[str, str],
-) -> tuple[list[Tree], list[Tree]]:
-    """Return what can be written to, and the models."""
-    volumes: list[Tree] = []
-    mounts: list[Tree] = []
-    taken: dict[str, None] = {}
-
-    def scratch(name: str, path: str) -> None:
-        name = kubernetes_names.unused(name, taken)
-        taken[name] = None
-        volumes.append({"name": name, "emptyDir": {"sizeLimit": _SCRATCH}})
-        mounts.append({"name": name, "mountPath": path})
-
-    scratch("tmp", _TEMPORARY)
-    caches = {
-        os.path.normpath(os.path.join(folder or cluster.folder, value)): None
-        for key, value in settings.items()
-        if value and "\0" not in value and _CACHE.search(key) and "/" in value
-    }
-    for path in caches:
-        if ":" not in path and path != _TEMPORARY and not path.startswith(_TEMPORARY + "/"):
-            scratch("cache", path)
-    if cluster.models is not None and request.fleet.models:
-        source: dict[str, Tree] = (
-            {"hostPath": {"path": cluster.models, "type": "Directory"}}
-            if cluster.models.startswith("/")
-            else {"persistentVolumeClaim": {"claimName": cluster.models, "readOnly": True}}
-        )
-        volumes.append({"name": "models", **source})
-        parents = {os.path.dirname(model.directory): None for model in request.fleet.models}
-        for parent in parents:
-            path = place.inside(parent) or parent
-            mounts.append({"name": "models", "mountPath": path, "readOnly": True})
-    return volumes, mounts
+    return reachable(service, words, notes) if service.ports else words

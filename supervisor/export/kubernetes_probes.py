@@ -1,11 +1,10 @@
 """Probes as the kubelet makes them: httpGet where that asks the same, otherwise a command. Pure."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from supervisor.core.masking import is_secret
 from supervisor.core.spec import (
     ExecCheck,
     Expectations,
@@ -15,8 +14,10 @@ from supervisor.core.spec import (
     ServiceSpec,
     TcpCheck,
 )
-from supervisor.export.exported import PLACEHOLDER, Note, Request
+from supervisor.export.exported import Note
+from supervisor.export.kubernetes_place import Peers, Place
 from supervisor.export.questions import Idle, Question, written
+from supervisor.export.secrets import Secrets
 from supervisor.export.yaml_text import Tree
 
 FOLDER: Final = "/etc/atlas/probes"
@@ -43,59 +44,105 @@ class Probes:
 
 
 def build(
-    request: Request, service: ServiceSpec, ports: Sequence[tuple[str, int]], notes: list[Note]
+    service: ServiceSpec,
+    ports: Sequence[tuple[str, int]],
+    place: Place,
+    peers: Peers,
+    secrets: Secrets,
 ) -> Probes:
     """Return the probes of a service."""
     made = Probes({}, {})
     numbers = {port: name for name, port in ports}
+    asked = {kind: _shown(service, kind, place, peers, secrets) for kind in ProbeKind}
+    notes = secrets.notes
     for kind, field in _FIELDS.items():
-        spec = service.probe(kind)
-        costly = service.transaction if kind is ProbeKind.LIVENESS else None
+        spec = asked[kind]
+        costly = asked[ProbeKind.TRANSACTION] if kind is ProbeKind.LIVENESS else None
         if costly is not None:
-            made.fields[field] = _with_transaction(request, service, spec, costly, made, notes)
+            made.fields[field] = _with_transaction(service, asked, costly, made, notes)
         elif spec is not None:
-            way, own = _way(request, service, kind, spec, numbers, made, notes)
-            made.fields[field] = {**way, **_pace(kind, spec, spec.timeout + own)}
+            made.fields[field] = _alone(service, kind, spec, numbers, made, notes)
         if spec is not None and isinstance(spec.check, HttpCheck) and spec.check.notice is not None:
             text = "Kubernetes shows none; the probe itself is there"
             notes.append(Note(service.name, f"probes.{kind}.http.notice", text))
-    if any(_says_busy(service.probe(kind)) for kind in ProbeKind):
+    if any(map(_says_busy, asked.values())):
         text = "to the kubelet, silence is a failure whatever the service is working on"
         notes.append(Note(service.name, "probes.busy", text))
     return made
 
 
-def _way(
-    request: Request,
+def _shown(
+    service: ServiceSpec, kind: ProbeKind, place: Place, peers: Peers, secrets: Secrets
+) -> ProbeSpec | None:
+    """Return a probe as it is there; None also if it can never succeed in a pod."""
+    spec = service.probe(kind)
+    if spec is None:
+        return None
+    check = spec.check
+    if not isinstance(check, ExecCheck) and check.host in _LOOPBACK and check.port in peers.owners:
+        owner, _ = peers.owners[check.port]
+        text = f"left out: it asks port {check.port}, which is {owner} and not in this pod"
+        secrets.notes.append(Note(service.name, f"probes.{kind}", text))
+        return None
+    check = secrets.check(f"probes.{kind}", check)
+    if isinstance(check, ExecCheck):
+        words = tuple(peers.named(place.moved(word)) for word in check.command)
+        check = ExecCheck(words)
+    return replace(spec, check=check)
+
+
+def _alone(
     service: ServiceSpec,
     kind: ProbeKind,
     spec: ProbeSpec,
     ports: Mapping[int, str],
     made: Probes,
     notes: list[Note],
-) -> tuple[dict[str, Tree], float]:
-    """Return how it is asked, and the seconds that this costs beyond the question itself."""
+) -> dict[str, Tree]:
+    """Return a probe that asks one thing."""
     match spec.check:
         case HttpCheck() as check if _status_only(check) and _own(check, ports):
-            headers: list[Tree] = [
-                {"name": name, "value": value}
-                for name, value in _headers(request, service, kind, check, notes)
-            ]
+            headers: list[Tree] = [{"name": name, "value": text} for name, text in check.headers]
             got: dict[str, Tree] = {"path": check.path, "port": ports[check.port]}
-            return {"httpGet": {**got, **({"httpHeaders": headers} if headers else {})}}, 0
+            way: dict[str, Tree] = {
+                "httpGet": {**got, **({"httpHeaders": headers} if headers else {})}
+            }
         case TcpCheck() as check if _own(check, ports):
-            return {"tcpSocket": {"port": ports[check.port]}}, 0
+            way = {"tcpSocket": {"port": ports[check.port]}}
         case ExecCheck(command):
-            return {"exec": {"command": [word.replace("$", "$$") for word in command]}}, 0
+            way = {"exec": {"command": [word.replace("$", "$$") for word in command]}}
         case _:
-            question = _question(request, service, kind, spec, notes)
-            return _asked(f"{kind}.json", (question,), made), _START
+            return _by_question(kind, spec, made)
+    if kind is ProbeKind.STARTUP:
+        _tell_of_budget(service, spec, notes)
+    return {**way, **_pace(kind, spec, spec.timeout)}
+
+
+def _by_question(kind: ProbeKind, spec: ProbeSpec, made: Probes) -> dict[str, Tree]:
+    question = _question(spec)
+    if kind is not ProbeKind.STARTUP:
+        way = _asked(f"{kind}.json", (question,), made)
+        return {**way, **_pace(kind, spec, spec.timeout + _START)}
+    # Asked until it succeeds or its time is over, so that every failure takes that time, and so
+    # many of them are the budget, whether nobody answers or nobody is there.
+    way = _asked(f"{kind}.json", (replace(question, again=spec.every),), made)
+    lasting = replace(spec, every=max(spec.every, spec.timeout))
+    pace = _pace(kind, lasting, spec.timeout + _START)
+    return {**way, **pace, "periodSeconds": max(1, math.ceil(spec.every))}
+
+
+def _tell_of_budget(service: ServiceSpec, spec: ProbeSpec, notes: list[Note]) -> None:
+    """Tell if a start that hangs has much longer than one that is refused."""
+    period = max(1, math.ceil(spec.every))
+    if spec.budget is not None and spec.timeout > 2 * period:
+        most = math.ceil(spec.budget / period) * math.ceil(spec.timeout)
+        text = f"failures are counted, not seconds: a start that answers nothing has {most} s"
+        notes.append(Note(service.name, "probes.startup.for", text))
 
 
 def _with_transaction(
-    request: Request,
     service: ServiceSpec,
-    liveness: ProbeSpec | None,
+    asked: Mapping[ProbeKind, ProbeSpec | None],
     costly: ProbeSpec,
     made: Probes,
     notes: list[Note],
@@ -105,15 +152,13 @@ def _with_transaction(
     The cheap question every time, the costly one when its time has come: a success is noted, and
     after a failure it is asked again the next time, until the kubelet has had enough.
     """
-    question = _question(request, service, ProbeKind.TRANSACTION, costly, notes)
-    question = replace(question, every=costly.every)
+    liveness = asked[ProbeKind.LIVENESS]
+    question = replace(_question(costly), every=costly.every)
     seconds = costly.timeout + _START
     if costly.idle:
-        tells = next((p for p in map(service.probe, ProbeKind) if _says_busy(p)), None)
+        tells = next(filter(_says_busy, asked.values()), None)
         if tells is not None and isinstance(tells.check, HttpCheck):
-            # What its headers hide has been told where it is asked for itself.
-            headers = tuple(_headers(request, service, ProbeKind.READINESS, tells.check, []))
-            check = replace(tells.check, headers=headers, notice=None)
+            check = replace(tells.check, notice=None)
             question = replace(question, idle=Idle(check, tells.timeout, service.busy_deadline))
             seconds += tells.timeout
         else:
@@ -125,10 +170,9 @@ def _with_transaction(
             **_asked("liveness.json", (question,), made),
             **_pace(ProbeKind.LIVENESS, pace, seconds),
         }
-    cheap = _question(request, service, ProbeKind.LIVENESS, liveness, notes)
     pace = replace(liveness, failures=max(liveness.failures, costly.failures))
     seconds += liveness.timeout
-    way = _asked("liveness.json", (cheap, question), made)
+    way = _asked("liveness.json", (_question(liveness), question), made)
     return {**way, **_pace(ProbeKind.LIVENESS, pace, seconds)}
 
 
@@ -139,13 +183,10 @@ def _asked(file: str, questions: tuple[Question, ...], made: Probes) -> dict[str
     return {"exec": {"command": command}}
 
 
-def _question(
-    request: Request, service: ServiceSpec, kind: ProbeKind, spec: ProbeSpec, notes: list[Note]
-) -> Question:
+def _question(spec: ProbeSpec) -> Question:
     check = spec.check
     if isinstance(check, HttpCheck):
-        headers = tuple(_headers(request, service, kind, check, notes))
-        check = replace(check, headers=headers, notice=None, busy=None)
+        check = replace(check, notice=None, busy=None)
     return Question(check, spec.timeout)
 
 
@@ -167,20 +208,6 @@ def _status_only(check: HttpCheck) -> bool:
     asked = check.expect
     fits = asked.status in (usual.status, ((200, 399),)) and replace(asked, status=usual.status)
     return check.method == "GET" and check.body is None and fits == usual
-
-
-def _headers(
-    request: Request, service: ServiceSpec, kind: ProbeKind, check: HttpCheck, notes: list[Note]
-) -> Iterator[tuple[str, str]]:
-    """Return the headers of a question, with placeholders for what is secret in them."""
-    for name, value in check.headers:
-        if request.with_secrets or not is_secret(name, value):
-            yield name, value
-            continue
-        about = f"probes.{kind}.http.headers {name}"
-        text = f"a secret: write it where {PLACEHOLDER} stands, or export --with-secrets"
-        notes.append(Note(service.name, about, text))
-        yield name, PLACEHOLDER
 
 
 def _pace(kind: ProbeKind, spec: ProbeSpec, seconds: float) -> dict[str, Tree]:

@@ -5,13 +5,15 @@ import os.path
 import plistlib
 import re
 import signal
+from collections.abc import Iterator
 from typing import Final
 
 from supervisor.core.spec import ServiceSpec
 from supervisor.export.exported import Exported, ExportedFile, ExportError, Note, Request
 from supervisor.export.losses import fleet_losses, service_losses
 from supervisor.export.program import program
-from supervisor.export.variables import for_machine, shown_command
+from supervisor.export.secrets import secrets
+from supervisor.export.variables import for_machine
 
 PREFIX: Final = "org.atlasctl.service."
 
@@ -60,12 +62,12 @@ def render(request: Request) -> Exported:
     told = []
     for service in request.services:
         notes += service_losses(service, _CARRIED, _WHY)
-        told.append((service, *_agent(request, service, notes)))
+        told.append((service, _agent(request, service, notes)))
     by_root = any(service.user for service in request.services)
     folder = "/Library/LaunchDaemons" if by_root else "~/Library/LaunchAgents"
     domain = "system" if by_root else "gui/$UID"
     files = []
-    for service, agent, secret in told:
+    for service, agent in told:
         name = f"{PREFIX}{service.name}.plist"
         how = f"Copy to {folder}, then: launchctl bootstrap {domain} {folder}/{name}"
         # In a comment of XML there may be no two dashes together, and none at its end.
@@ -73,13 +75,11 @@ def render(request: Request) -> Exported:
         lines = [line.replace("--", "- -") for line in request.heading(own, how)]
         comment = "<!--\n" + "\n".join(f"  {line}" for line in lines) + "\n-->\n"
         head, plist, body = _dump(service, agent).partition("<plist")
-        files.append(ExportedFile(name, f"{head}{comment}{plist}{body}", secret=secret))
+        files.append(ExportedFile(name, f"{head}{comment}{plist}{body}"))
     return Exported(tuple(files), tuple(notes))
 
 
-def _agent(
-    request: Request, service: ServiceSpec, notes: list[Note]
-) -> tuple[dict[str, object], bool]:
+def _agent(request: Request, service: ServiceSpec, notes: list[Note]) -> dict[str, object]:
     variables = for_machine(request, service, notes, with_files=True)
     for path in service.env_files:
         text = "launchd reads no such file: what it said at the export is in the property list"
@@ -115,7 +115,7 @@ def _agent(
         agent["Nice"] = service.limits.nice
     if limits:
         agent |= {"SoftResourceLimits": limits, "HardResourceLimits": limits}
-    return agent, request.with_secrets and bool(variables.secret)
+    return agent
 
 
 def _kept_alive(service: ServiceSpec) -> dict[str, object]:
@@ -129,7 +129,7 @@ def _kept_alive(service: ServiceSpec) -> dict[str, object]:
 
 
 def _command(request: Request, service: ServiceSpec, notes: list[Note]) -> list[str]:
-    words = shown_command(request, service, notes)
+    words = secrets(request, service, notes).words("command", service.command)
     if not service.sockets:
         return list(program(service, words))
     # launchd hands over sockets by a call of its own, so a small program opens them instead.
@@ -145,22 +145,28 @@ def _command(request: Request, service: ServiceSpec, notes: list[Note]) -> list[
 
 
 def _dump(service: ServiceSpec, agent: dict[str, object]) -> str:
-    for text in _texts(agent):
+    for place, text in _texts("", agent):
         found = _NO_TEXT.search(text)
         if found is not None:
+            # The place and not the text, which may be a secret.
             raise ExportError(
-                f"{service.name}: a property list cannot hold {text!r}: take out {found[0]!r}"
+                f"{service.name}: {place} has the character {found[0]!r}, and a property list "
+                "cannot hold it: take it out"
             )
     return plistlib.dumps(agent, sort_keys=False).decode("utf-8")
 
 
-def _texts(tree: object) -> list[str]:
+def _texts(place: str, tree: object) -> Iterator[tuple[str, str]]:
+    """Return every text, and where it stands."""
     match tree:
         case str():
-            return [tree]
+            yield place, tree
         case dict():
-            return [text for pair in tree.items() for part in pair for text in _texts(part)]
+            for key, value in tree.items():
+                yield place, key
+                yield from _texts(f"{place}.{key}" if place else key, value)
         case list():
-            return [text for part in tree for text in _texts(part)]
+            for number, value in enumerate(tree):
+                yield from _texts(f"{place}[{number}]", value)
         case _:
-            return []
+            pass

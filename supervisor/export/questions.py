@@ -14,6 +14,8 @@ from supervisor.config.codec import TAG, CodecError, Json, decode, encode
 from supervisor.core.spec import Check, ExecCheck, Expectations, HttpCheck, TcpCheck, Wav
 
 MAX_BYTES: Final = 1024 * 1024
+_WIDE: Final = 72
+"""Characters of a line, which stands four further to the right in the YAML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Question:
     every: float | None = None
     """Asked only if its last success is so many seconds ago; None: whenever the file is."""
     idle: Idle | None = None
+    again: float | None = None
+    """A failure is followed by another try so many seconds later, while `timeout` is not over."""
 
 
 _KNOWN: Final = {
@@ -46,12 +50,29 @@ _KNOWN: Final = {
 
 def written(questions: tuple[Question, ...]) -> str:
     """Return the text of a file with these questions."""
-    return json.dumps(_trimmed(encode(questions)), ensure_ascii=False, indent=2) + "\n"
+    return _laid_out(_trimmed(encode(questions)), "") + "\n"
 
 
 def read(text: str) -> tuple[Question, ...]:
     """Return the questions of a file. Raises CodecError, and ValueError for what is no JSON."""
     return decode(tuple[Question, ...], _filled(json.loads(text)))
+
+
+def _laid_out(data: Json, margin: str) -> str:
+    """Return JSON in which what fits on a line is on one."""
+    line = json.dumps(data, ensure_ascii=False)
+    if not isinstance(data, dict | list) or not data or len(margin) + len(line) <= _WIDE:
+        return line
+    inner = margin + "  "
+    if isinstance(data, list):
+        parts = [_laid_out(item, inner) for item in data]
+    else:
+        parts = [
+            f"{json.dumps(key, ensure_ascii=False)}: {_laid_out(item, inner)}"
+            for key, item in data.items()
+        ]
+    first, last = "[]" if isinstance(data, list) else "{}"
+    return f"{first}\n{inner}" + f",\n{inner}".join(parts) + f"\n{margin}{last}"
 
 
 def _defaults(name: str) -> dict[str, Json]:

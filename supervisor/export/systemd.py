@@ -5,6 +5,7 @@ Everything in them is understood by systemd 252, so that none says "unknown key"
 
 import re
 import signal
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +15,8 @@ from supervisor.export import unit_text
 from supervisor.export.exported import Exported, ExportedFile, ExportError, Note, Request, one_line
 from supervisor.export.losses import fleet_losses, service_losses
 from supervisor.export.program import program
-from supervisor.export.variables import for_machine, shown_command
+from supervisor.export.secrets import secrets
+from supervisor.export.variables import for_machine
 
 PREFIX: Final = "atlas-"
 """So that no service meets a unit of the system's own, like postgresql.service."""
@@ -54,6 +56,7 @@ _WHY: Final = {
     "transaction": _PROBE,
 }
 _POLICIES: Final = {"always": "always", "on-failure": "on-failure", "never": "no"}
+_CLEAN: Final = "SIGHUP SIGINT SIGTERM SIGPIPE"
 _SHORTEST: Final = 0.001
 """Seconds. 0 would be "for ever"."""
 _GLOB: Final = re.compile(r"([*?\[\]\\])")
@@ -64,7 +67,6 @@ class _Unit:
     service: str
     name: str
     lines: list[str]
-    secret: bool = False
 
 
 def render(request: Request) -> Exported:
@@ -82,21 +84,27 @@ def render(request: Request) -> Exported:
     for service in request.services:
         notes += service_losses(service, _CARRIED, _WHY)
         once = service.name in awaited
-        units.append(_service(request, service, target, notes, once=once))
+        try:
+            units.append(_service(request, service, target, notes, once=once))
+        except ExportError as error:
+            raise ExportError(f"{service.name}: {error}") from None
         units += (_socket(service, socket) for socket in service.sockets)
+    for name, several in Counter(unit.name for unit in units).items():
+        if several > 1:
+            raise ExportError(f"two sockets would both be called {name}: rename one")
     folder = "/etc/systemd/system" if by_root else "~/.config/systemd/user"
     control = "systemctl" if by_root else "systemctl --user"
-    names = " ".join(unit.name for unit in units)
-    how = f"Copy to {folder}, then: {control} daemon-reload && {control} enable --now {names}"
     files = []
     for unit in units:
+        names = " ".join(each.name for each in units if each.service == unit.service)
+        how = f"Copy to {folder}, then: {control} daemon-reload && {control} enable --now {names}"
         own = [
             note
             for note in notes
             if unit.name.endswith(".service") and note.service in ("", unit.service)
         ]
         lines = [*(f"# {line}" for line in request.heading(own, how)), *unit.lines, ""]
-        files.append(ExportedFile(unit.name, "\n".join(lines), secret=unit.secret))
+        files.append(ExportedFile(unit.name, "\n".join(lines)))
     return Exported(tuple(files), tuple(notes))
 
 
@@ -104,7 +112,7 @@ def _service(
     request: Request, service: ServiceSpec, target: str, notes: list[Note], *, once: bool
 ) -> _Unit:
     variables = for_machine(request, service, notes, with_files=False)
-    words = program(service, shown_command(request, service, notes))
+    words = program(service, secrets(request, service, notes).words("command", service.command))
     command = [unit_text.word(_path(words[0])), *map(unit_text.argument, words[1:])]
     told = one_line(service.description or service.name).replace("%", "%%").rstrip("\\")
     restart, limits = service.restart, service.limits
@@ -132,6 +140,9 @@ def _service(
     # A oneshot may not be restarted after a success, which is what `always` says.
     policy = "on-failure" if once and restart.policy == "always" else restart.policy
     lines.append(f"Restart={_POLICIES[policy]}")
+    if policy == "on-failure" and not once:
+        # By itself systemd takes an end by one of these for a success.
+        lines.append(f"RestartForceExitStatus={_CLEAN}")
     if policy != "never":
         lines.append(f"RestartSec={_seconds(restart.backoff.first)}")
     lines += [
@@ -150,25 +161,30 @@ def _service(
     if limits.nice:
         lines.append(f"Nice={limits.nice}")
     lines += ["", "[Install]", f"WantedBy={target}"]
-    secret = request.with_secrets and bool(variables.secret)
-    return _Unit(service.name, f"{PREFIX}{service.name}.service", lines, secret)
+    return _Unit(service.name, f"{PREFIX}{service.name}.service", lines)
 
 
 def _order(request: Request, service: ServiceSpec, notes: list[Note]) -> list[str]:
     exported = {other.name for other in request.services}
     needed = [_socket_name(service, socket) for socket in service.sockets]
+    wanted: list[str] = []
     for dependency in service.depends_on:
         about = f"depends_on {dependency.on}"
+        unit = f"{PREFIX}{dependency.on}.service"
         if dependency.on not in exported:
             notes.append(Note(service.name, about, "is not among what was exported"))
-            continue
-        needed.append(f"{PREFIX}{dependency.on}.service")
-        if dependency.condition is Condition.READY:
-            text = "is waited for until its process is there, not until it is ready"
+        elif dependency.condition is Condition.COMPLETED:
+            text = "if its first try fails, this is not started, also if a later one succeeds"
             notes.append(Note(service.name, about, text))
-    if not needed:
-        return []
-    return [f"Requires={' '.join(needed)}", f"After={' '.join(needed)}"]
+            needed.append(unit)
+        else:
+            # Not Requires=, with which a restart of the one would be a restart of the other.
+            text = "is started before; that it is ready, or is there at all, is not waited for"
+            notes.append(Note(service.name, about, text))
+            wanted.append(unit)
+    made = [f"Requires={' '.join(needed)}"] if needed else []
+    made += [f"Wants={' '.join(wanted)}"] if wanted else []
+    return [*made, f"After={' '.join([*needed, *wanted])}"] if made else []
 
 
 def _files(request: Request, service: ServiceSpec, notes: list[Note]) -> list[str]:
@@ -204,6 +220,8 @@ def _socket(service: ServiceSpec, socket: SocketSpec) -> _Unit:
         "[Socket]",
         *listened,
         "BindIPv6Only=ipv6-only",
+        # Also where ::1 is not there: all would fail for that one.
+        "FreeBind=yes",
         f"Backlog={socket.backlog}",
         f"FileDescriptorName={socket.name}",
         f"Service={PREFIX}{service.name}.service",

@@ -1,11 +1,11 @@
 """The environment of a service elsewhere: what it is, what of it is secret, and what is unknown."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from supervisor.core.masking import is_secret, split_arguments
 from supervisor.core.spec import ServiceSpec
 from supervisor.export.exported import PLACEHOLDER, Note, Request
+from supervisor.export.secrets import Secrets, secrets
 from supervisor.posix.environment import (
     ALLOWED_PREFIX,
     DEFAULT_PATH,
@@ -16,7 +16,6 @@ from supervisor.posix.environment import (
 _LOCALE = ("LANG", "TZ")
 """Of the allow-list, what is not the login's own business: HOME, USER and the like are set by
 whatever starts a service."""
-_PLACEHOLDER_NOTE = f"a secret: write it where {PLACEHOLDER} stands, or export --with-secrets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,7 @@ def for_pod(request: Request, service: ServiceSpec, notes: list[Note]) -> Variab
     taken = _inherited(request, service, notes)
     values = {"PYTHONUNBUFFERED": "1", **taken, **request.file_values(service), **service.env}
     from_files = request.file_values(service).keys() - service.env.keys()
-    hidden = {n for n, value in values.items() if n in from_files or is_secret(n, value)}
-    return _split(request, service, values, hidden, notes)
+    return _split(values, from_files, secrets(request, service, notes))
 
 
 def for_machine(
@@ -67,20 +65,7 @@ def for_machine(
     )
     for mark in Marker("", "", 0).variables():
         del values[mark]
-    hidden = {name for name, value in values.items() if is_secret(name, value)}
-    return _split(request, service, dict(sorted(values.items())), hidden, notes)
-
-
-def shown_command(request: Request, service: ServiceSpec, notes: list[Note]) -> tuple[str, ...]:
-    """Return the command, with a placeholder for what looks like a secret in it."""
-    if request.with_secrets:
-        return service.command
-    words = []
-    for text in split_arguments(service.command):
-        words.append(text.shown + (PLACEHOLDER if text.hidden else ""))
-        if text.hidden:
-            notes.append(Note(service.name, "command", _PLACEHOLDER_NOTE))
-    return tuple(words)
+    return _split(dict(sorted(values.items())), (), secrets(request, service, notes))
 
 
 def _inherited(request: Request, service: ServiceSpec, notes: list[Note]) -> dict[str, str]:
@@ -96,18 +81,13 @@ def _inherited(request: Request, service: ServiceSpec, notes: list[Note]) -> dic
     return taken
 
 
-def _split(
-    request: Request,
-    service: ServiceSpec,
-    values: Mapping[str, str],
-    secret: set[str],
-    notes: list[Note],
-) -> Variables:
+def _split(values: Mapping[str, str], from_files: Collection[str], hidden: Secrets) -> Variables:
     # An empty value is none that must be hidden, and a placeholder would turn something on.
-    hidden = [name for name, value in values.items() if name in secret and value]
-    if not request.with_secrets:
-        notes.extend(Note(service.name, name, _PLACEHOLDER_NOTE) for name in hidden)
+    found = [n for n, v in values.items() if v and (n in from_files or hidden.hides(n, v))]
+    if not hidden.openly:
+        for name in found:
+            hidden.tell(name)
     return Variables(
-        plain={name: value for name, value in values.items() if name not in hidden},
-        secret={name: values[name] if request.with_secrets else PLACEHOLDER for name in hidden},
+        plain={name: value for name, value in values.items() if name not in found},
+        secret={name: values[name] if hidden.openly else PLACEHOLDER for name in found},
     )

@@ -66,17 +66,20 @@ def dump(documents: Sequence[Tree]) -> str:
     )
 
 
-def _check(tree: Tree) -> None:
+def _check(tree: Tree, place: str = "") -> None:
     match tree:
         case str():
             if _SURROGATE.search(tree):
-                raise ExportError(f"{tree!r} is not text that YAML can hold: it is not UTF-8")
+                # The place and not the text, which may be a secret.
+                raise ExportError(
+                    f"{place or 'a text'} is not UTF-8, and YAML can hold nothing else"
+                )
         case Mapping():
             for key, value in tree.items():
-                _check(key)
-                _check(value)
+                _check(key, f"a key of {place}")
+                _check(value, f"{place}.{key}" if place else key)
         case Sequence():
-            for value in tree:
-                _check(value)
+            for number, value in enumerate(tree):
+                _check(value, f"{place}[{number}]")
         case _:
             pass

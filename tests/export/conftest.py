@@ -1,7 +1,8 @@
 """Shared by the tests of the exports."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,12 @@ def golden() -> Golden:
             assert path.read_text(encoding="utf-8") == file.text, f"differs from {path.name}"
 
     return check
+
+
+@pytest.fixture(scope="session")
+def schemas_read_once() -> Iterator[None]:
+    """Each validation would read 2 MB of JSON anew."""
+    utils = pytest.importorskip("kubernetes_validate").utils
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "schema_contents", cache(utils.schema_contents))
+        yield

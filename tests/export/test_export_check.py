@@ -51,7 +51,9 @@ CHECK = st.one_of(
 
 
 IDLE = st.builds(Idle, st.just(HttpCheck("127.0.0.1", 1, busy="busy")), FLOATS, FLOATS)
-QUESTION = st.builds(Question, CHECK, FLOATS, st.none() | FLOATS, st.none() | IDLE)
+QUESTION = st.builds(
+    Question, CHECK, FLOATS, st.none() | FLOATS, st.none() | IDLE, st.none() | FLOATS
+)
 
 
 @given(st.lists(QUESTION, max_size=3).map(tuple))
@@ -88,10 +90,13 @@ def test_what_is_no_question_is_refused(text: str) -> None:
 class _Speech(BaseHTTPRequestHandler):
     asked: ClassVar[list[str]] = []
     busy: ClassVar[bool] = False
+    ready_from: ClassVar[float] = float("inf")
+    """The number of the request from which on it says that it is ready."""
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        body = json.dumps({"tts_ready": False, "busy": self.busy}).encode()
+        ready = len(self.asked) >= self.ready_from
+        body = json.dumps({"tts_ready": ready, "busy": self.busy}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -107,6 +112,7 @@ def port() -> Iterator[int]:
     """Serve, and leave no thread behind."""
     _Speech.asked.clear()
     _Speech.busy = False
+    _Speech.ready_from = float("inf")
     with ThreadingHTTPServer(("127.0.0.1", 0), _Speech) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -130,6 +136,28 @@ def test_answers(port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     # The last line is what a kubelet shows.
     assert capsys.readouterr().out.splitlines()[-1] == "JSON tts_ready is false; true was expected"
     assert ask(tmp_path, TcpCheck("127.0.0.1", free_port())) == 1
+
+
+READY = Expectations(json=(("tts_ready", True),))
+
+
+def test_a_start_is_asked_again_for_as_long_as_it_may_take(port: int, tmp_path: Path) -> None:
+    file = tmp_path / "q.json"
+    question = Question(HttpCheck("127.0.0.1", port, expect=READY), 30.0, again=0.01)
+    file.write_text(written((question,)))
+    _Speech.ready_from = 3
+    assert main([str(file)]) == 0
+    assert len(_Speech.asked) == 3
+    _Speech.ready_from = float("inf")
+    file.write_text(written((replace(question, timeout=0.3),)))
+    assert main([str(file)]) == 1
+    assert len(_Speech.asked) > 4
+    # Nobody there is no sooner over than nobody who answers.
+    started = time.monotonic()
+    nobody = replace(question, check=TcpCheck("127.0.0.1", free_port()), timeout=0.2)
+    file.write_text(written((nobody,)))
+    assert main([str(file)]) == 1
+    assert time.monotonic() - started > 0.15
 
 
 WORD = Question(HttpCheck("127.0.0.1", 0, "/word"), 30.0, every=300.0)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.spec import ServiceSpec
+from supervisor.core.spec import ExecCheck, ProbeSpec, ServiceSpec
 from supervisor.export import kubernetes, launchd, systemd
-from supervisor.export.exported import Exported, Request
+from supervisor.export.exported import Exported, Note, Request, told
 from supervisor.export.kubernetes_pod import Cluster
 from tests.export.specimens import (
     EVERYTHING,
@@ -95,34 +95,66 @@ def test_notes_stand_in_the_file_of_their_service(form: str) -> None:
     exported = RENDERERS[form](asked)
     assert exported.notes
     for note in exported.notes:
+        line = f"{note.about}: {note.text}".replace("--", "- -")
         assert any(
-            note.line().replace("--", "- -") in file.text.replace("--", "- -")
+            each.endswith(line) and note.service in each
             for file in exported.files
+            for each in file.text.replace("--", "- -").splitlines()
         ), note
 
 
+def test_what_is_to_be_said_of_several_is_said_once() -> None:
+    notes = [Note("a", "x", "y"), Note("", "x", "z"), Note("b", "x", "y"), Note("a", "x", "z")]
+    assert told(notes) == ["a, b: x: y", "a: x: z"]
+    assert told(notes[:2]) == ["a: x: y", "x: z"]
+
+
+def http(**more: object) -> ProbeSpec:
+    return replace(LIVENESS, check=replace(HEALTH, **more))  # type: ignore[arg-type]
+
+
+KNOWN = {"KIND_OF_TOKEN": SECRET}
+"""A variable that is a secret by its name; what it says is one wherever it stands."""
+
+
 @pytest.mark.parametrize("form", RENDERERS)
-def test_a_secret_is_written_down_only_where_that_was_asked_for(form: str) -> None:
-    hidden = (("Authorization", SECRET),)
-    service = replace(
-        SPEECH,
-        command=(*SPEECH.command, "--api-key", SECRET, f"--token={SECRET}", "--max-tokens", "5"),
-        env={**SPEECH.env, "URL": f"https://me:{SECRET}@db"},
-        liveness=replace(LIVENESS, check=replace(HEALTH, headers=hidden)),
-        readiness=replace(LIVENESS, check=replace(HEALTH, headers=hidden, busy="busy")),
-    )
+@pytest.mark.parametrize(
+    "holder",
+    [
+        {"env": {"HF_TOKEN": SECRET}},
+        {"env": {"URL": f"https://me:{SECRET}@db"}},
+        {"env": {**KNOWN, "GREETING": f"hello {SECRET}"}},
+        {"command": ("serve", "--api-key", SECRET)},
+        {"command": ("serve", f"--token={SECRET}")},
+        {"command": ("serve", "--greeting", SECRET), "env": KNOWN},
+        {"liveness": http(headers=(("Authorization", SECRET),))},
+        {"liveness": http(headers=(("X-Greeting", SECRET),)), "env": KNOWN},
+        {"liveness": http(path=f"/health?token={SECRET}")},
+        {"startup": http(method="POST", body=f'{{"password": "{SECRET}"}}'.encode())},
+        {"startup": http(method="POST", body=b"\xff" + SECRET.encode()), "env": KNOWN},
+        {"readiness": http(headers=(("Authorization", SECRET),), busy="busy")},
+        {"readiness": ProbeSpec(ExecCheck(("curl", "-H", f"Authorization: {SECRET}")))},
+        {"transaction": replace(http(path=f"/?key={SECRET}"), idle=True)},
+        {
+            "transaction": replace(LIVENESS, idle=True),
+            "readiness": http(path=f"/?key={SECRET}", busy="b"),
+        },
+    ],
+)
+def test_a_secret_is_written_down_only_where_that_was_asked_for(
+    form: str, holder: dict[str, object]
+) -> None:
+    service = replace(PLAIN, ports=(3001,), **holder)  # type: ignore[arg-type]
     render = RENDERERS[form]
     exported = render(request(service))
     assert SECRET not in said(exported)
-    assert not any(file.secret for file in exported.files)
-    told = said(exported)
-    assert "REPLACE_ME" in told
-    assert "HF_TOKEN: a secret" in told
-    assert "command: a secret" in told
     openly = render(request(service, with_secrets=True))
-    assert any(SECRET in file.text and file.secret for file in openly.files)
-    assert "REPLACE_ME" not in said(openly)
     assert not any(SECRET in note.line() for note in openly.notes)
+    assert "REPLACE_ME" not in said(openly)
+    # systemd and launchd have no probes, and nothing of them.
+    if form == "kubernetes" or holder.keys() & {"command"} or "HF_TOKEN" in service.env:
+        assert SECRET in said(openly).replace("\\", "")
+        assert "a secret: write it where REPLACE_ME stands" in said(exported)
 
 
 def test_the_specimen_has_no_default() -> None:

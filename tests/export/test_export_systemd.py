@@ -10,7 +10,16 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from supervisor.core.spec import Backoff, Condition, Dependency, GiveUp, RestartSpec, StopSpec
+from supervisor.core.spec import (
+    Backoff,
+    Condition,
+    Dependency,
+    GiveUp,
+    RestartSpec,
+    ServiceSpec,
+    SocketSpec,
+    StopSpec,
+)
 from supervisor.export import unit_text
 from supervisor.export.exported import ExportError
 from supervisor.export.systemd import render
@@ -87,7 +96,7 @@ def test_variables_survive(env: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("text", ["a\x1b", "\r", "\x7f", "\x85", "\udcff"])
 def test_a_variable_that_systemd_would_ignore_is_an_error(text: str) -> None:
-    with pytest.raises(ExportError, match=r"ODD has the character .*: put it into a file"):
+    with pytest.raises(ExportError, match=r"plain: ODD has the character .*: put it into a file"):
         render(request(replace(PLAIN, env={"ODD": text})))
 
 
@@ -163,6 +172,40 @@ def test_what_must_have_completed_is_waited_for() -> None:
     # systemd refuses to load a oneshot that is always restarted.
     assert value(first, "Restart") == "on-failure"
     assert value(second, "After", "Unit") == "atlas-migrate.service"
+    assert value(second, "Requires", "Unit") == "atlas-migrate.service"
+
+
+def test_a_restart_of_one_is_no_restart_of_who_needs_it() -> None:
+    service = replace(SPEECH, name="page", depends_on=(Dependency("tts"),))
+    text = render(request(SPEECH, service)).files[-2].text
+    assert value(text, "Wants", "Unit") == "atlas-tts.service"
+    assert value(text, "Requires", "Unit") == "atlas-page-http.socket"
+    assert value(text, "After", "Unit") == "atlas-page-http.socket atlas-tts.service"
+
+
+def test_an_end_by_a_signal_is_a_failure() -> None:
+    def forced(service: ServiceSpec) -> bool:
+        return "RestartForceExitStatus" in render(request(service)).files[0].text
+
+    assert forced(replace(PLAIN, restart=RestartSpec("on-failure")))
+    assert not any(forced(replace(PLAIN, restart=RestartSpec(p))) for p in ("always", "never"))
+
+
+def test_two_units_of_one_name_are_an_error() -> None:
+    def sockets(service: str, socket: str) -> ServiceSpec:
+        return replace(PLAIN, name=service, sockets=(SocketSpec(socket, (("127.0.0.1", 1),)),))
+
+    with pytest.raises(ExportError, match=r"both be called atlas-a-b-c\.socket: rename one"):
+        render(request(sockets("a", "b-c"), sockets("a-b", "c")))
+
+
+def test_each_file_says_how_to_start_its_own_service() -> None:
+    files = render(REQUEST).files
+    told = {file.name: file.text.splitlines()[1] for file in files}
+    both = "enable --now atlas-tts.service atlas-tts-http.socket"
+    assert told["atlas-tts.service"].endswith(both)
+    assert told["atlas-tts-http.socket"].endswith(both)
+    assert told["atlas-migrate.service"].endswith("enable --now atlas-migrate.service")
 
 
 def test_a_dependency_that_is_not_exported_is_told() -> None:

@@ -86,7 +86,15 @@ def test_one_thing_in_two_places_is_written_twice() -> None:
     assert "&" not in dump([{"x": shared, "y": shared}])
 
 
-@pytest.mark.parametrize("tree", ["\ud800", ["a", {"b": "\udcff"}], {"\udcff": 1}])
-def test_what_is_no_text_is_refused(tree: object) -> None:
-    with pytest.raises(ExportError, match="not UTF-8"):
+@pytest.mark.parametrize(
+    ("tree", "place"),
+    [
+        ("said \ud800", "a text"),
+        ({"data": ["a", {"b": "said \udcff"}]}, r"data\[1\].b"),
+        ({"x": {"said \udcff": 1}}, "a key of x"),
+    ],
+)
+def test_what_is_no_text_is_refused(tree: object, place: str) -> None:
+    with pytest.raises(ExportError, match=f"{place} is not UTF-8") as told:
         dump([tree])  # type: ignore[list-item]
+    assert "said" not in str(told.value), "it may be a secret"
