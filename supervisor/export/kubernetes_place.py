@@ -3,7 +3,7 @@
 import os.path
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,6 +48,8 @@ class Peers:
     """Other services, which on this machine are at its own address."""
 
     service: str
+    own: Collection[int]
+    """Its own ports, at which it is there as here."""
     owners: Mapping[int, tuple[str, str | None]]
     """By port: the service, and its name in the cluster; None if none leads to it there."""
     notes: list[Note] = field(default_factory=list)
@@ -57,10 +59,13 @@ class Peers:
         return _PEER.sub(self._name, text)
 
     def _name(self, found: re.Match[str]) -> str:
-        owner, name = self.owners.get(int(found[1]), (None, None))
-        if owner is None:
+        port = int(found[1])
+        if port in self.own:
             return found[0]
-        if name is None:
+        owner, name = self.owners.get(port, (None, None))
+        if owner is None:
+            told = "is the pod itself there, and nothing that was exported has this port alone"
+        elif name is None:
             told = f"is the pod itself there, and no Service leads to {owner}"
         else:
             told = f"is the pod itself there: {owner} is {name}:{found[1]}, and that is written"
@@ -83,7 +88,7 @@ def peers(
     ]
     several = Counter(port for port, _ in others)
     owners = {port: (name, names[name]) for port, name in others if several[port] == 1}
-    return Peers(service.name, owners, notes)
+    return Peers(service.name, mine, owners, notes)
 
 
 def reachable(service: ServiceSpec, words: list[str], notes: list[Note]) -> list[str]:

@@ -205,9 +205,11 @@ def _status_only(check: HttpCheck) -> bool:
     It takes 200 to 399, and follows a redirect on the same host: close enough to 200 to 299.
     """
     usual = Expectations()
-    asked = check.expect
-    fits = asked.status in (usual.status, ((200, 399),)) and replace(asked, status=usual.status)
-    return check.method == "GET" and check.body is None and fits == usual
+    codes = {code for first, last in check.expect.status for code in range(first, last + 1)}
+    if codes not in ({*range(200, 300)}, {*range(200, 400)}):
+        return False
+    rest = replace(check.expect, status=usual.status)
+    return check.method == "GET" and check.body is None and rest == usual
 
 
 def _pace(kind: ProbeKind, spec: ProbeSpec, seconds: float) -> dict[str, Tree]:

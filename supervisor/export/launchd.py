@@ -4,6 +4,7 @@ import math
 import os.path
 import plistlib
 import re
+import shlex
 import signal
 from collections.abc import Iterator
 from typing import Final
@@ -69,7 +70,10 @@ def render(request: Request) -> Exported:
     files = []
     for service, agent in told:
         name = f"{PREFIX}{service.name}.plist"
-        how = f"Copy to {folder}, then: launchctl bootstrap {domain} {folder}/{name}"
+        # launchd makes the file for the output, and not its folder.
+        logs = shlex.quote(request.fleet.logs_dir)
+        start = f"launchctl bootstrap {domain} {folder}/{name}"
+        how = f"Copy to {folder}, then: mkdir -p {logs} && {start}"
         # In a comment of XML there may be no two dashes together, and none at its end.
         own = [note for note in notes if note.service in ("", service.name)]
         lines = [line.replace("--", "- -") for line in request.heading(own, how)]

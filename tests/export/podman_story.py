@@ -48,6 +48,15 @@ def main(file: str, name: str) -> None:
     eventually("it is alive again", lambda: probe(name, probes["livenessProbe"]) == 0)
     tell("stopped by SIGSTOP it fails its liveness probe, and recovers")
 
+    # The word is spoken, and is not what it must be: that is found only by asking for it.
+    asked = questions_of(Path(file)).replace('"min_seconds": 0.2', '"min_seconds": 99')
+    assert '"min_seconds": 99' in asked
+    write = ["podman", "exec", "--interactive", name, "sh", "-c", "cat >/tmp/other.json"]
+    subprocess.run(write, input=asked.encode(), check=True)
+    assert probe(name, [*probes["livenessProbe"][:-1], "/tmp/other.json"]) == 1
+    assert probe(name, probes["livenessProbe"]) == 0
+    tell("a transaction that brings too little sound fails the liveness probe")
+
     started = time.monotonic()
     podman("stop", "--time", "15", name)
     ended = state(name)
@@ -61,6 +70,13 @@ def container_of(file: Path) -> dict[str, Any]:
     deployment = next(each for each in documents if each["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     return dict(container)
+
+
+def questions_of(file: Path) -> str:
+    """Return what its liveness probe asks."""
+    documents = yaml.safe_load_all(file.read_text(encoding="utf-8"))
+    found = next(each for each in documents if each["metadata"]["name"].endswith("-probes"))
+    return str(found["data"]["liveness.json"])
 
 
 def probes_of(file: Path) -> dict[str, list[str]]:

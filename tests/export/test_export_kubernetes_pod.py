@@ -142,7 +142,11 @@ def test_others_are_called_by_their_names() -> None:
     assert found[0]["data"]["ELSE"] == "localhost:30010"
     assert found[1]["stringData"]["DB"] == "http://tts:3001/tts"
     line = "plain: localhost:3001: is the pod itself there: tts is tts:3001, and that is written"
-    assert notes_of(service, SPEECH).count(line) == 1
+    lines = notes_of(service, SPEECH)
+    assert lines.count(line) == 1
+    nobody = "is the pod itself there, and nothing that was exported has this port alone"
+    assert f"plain: localhost:30010: {nobody}" in lines
+    assert not any("localhost:80:" in each for each in lines)
 
 
 def test_who_cannot_be_reached_keeps_its_address() -> None:

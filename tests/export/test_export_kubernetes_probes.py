@@ -34,6 +34,7 @@ pytestmark = pytest.mark.usefixtures("schemas_read_once")
     [
         (http(), "httpGet"),
         (http(expect=Expectations(status=((200, 399),))), "httpGet"),
+        (http(expect=Expectations(status=((200, 299), (300, 399)))), "httpGet"),
         (http(headers=(("X-A", "b"),)), "httpGet"),
         (HttpCheck("::1", 3001), "httpGet"),
         (TcpCheck("127.0.0.1", 3001), "tcpSocket"),
