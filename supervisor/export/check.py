@@ -6,16 +6,20 @@ service that works.
 """
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from typing import assert_never
+from typing import Final, assert_never
 
 from supervisor.core.events import ProbeResult
 from supervisor.core.spec import Check, ExecCheck, HttpCheck, TcpCheck
 from supervisor.export.questions import MAX_BYTES, Question, read
+
+_OURS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+"""Why a command cannot be run that says nothing of the service."""
 
 
 def main(argv: list[str]) -> int:
@@ -111,7 +115,8 @@ def _run(check: ExecCheck, within: float) -> ProbeResult:
         text = f"{check.command[0]} did not end within {within:g} s"
         return ProbeResult(ok=False, detail=text)
     except OSError as error:
-        return ProbeResult(ok=False, detail=f"{check.command[0]}: {error.strerror}")
+        ok = None if error.errno in _OURS else False
+        return ProbeResult(ok=ok, detail=f"{check.command[0]}: {error.strerror}")
     return ProbeResult(ok=code == 0, detail=f"{check.command[0]} exited with {code}")
 
 

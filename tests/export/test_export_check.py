@@ -244,6 +244,19 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines()[-1] == "sleep did not end within 0.1 s"
 
 
+def test_a_command_that_the_asker_cannot_run_says_nothing_of_the_service() -> None:
+    script = (
+        "import resource; from supervisor.core.spec import ExecCheck; "
+        "from supervisor.export.check import ask; "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); "
+        "print(ask(ExecCheck(('true',)), 30))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith("ProbeResult(ok=None, detail='true: Too many open files'")
+
+
 @pytest.mark.parametrize("text", [None, "", "[{", '{"a": 1}', "\udcff"])
 def test_a_fault_of_the_asker_ends_no_service(
     text: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
