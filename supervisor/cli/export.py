@@ -1,6 +1,5 @@
 """`export kubernetes|systemd|launchd`: the same services for what runs them elsewhere."""
 
-import contextlib
 import os
 import re
 import shlex
@@ -174,18 +173,14 @@ def _print(exported: "Exported") -> None:
 
 def _write(folder: str, file: "ExportedFile", mode: int) -> str:
     """Put a file into the folder, whole or not at all, and return where it is."""
+    from supervisor.posix.state import write_whole
+
     path = os.path.join(folder, file.name)
-    fresh = f"{path}.{os.getpid()}.new"
     try:
         _check_ours(path)
         os.makedirs(folder, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(fresh, flags, mode), "w", encoding="utf-8") as stream:
-            stream.write(file.text)
-        os.replace(fresh, path)
+        write_whole(path, file.text.encode(), mode=mode)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(fresh)
         message = f"cannot write {short_path(path)}: {error.strerror}"
         raise CommandError(ExitStatus.NOT_REACHED, message) from None
     return short_path(path)
