@@ -219,6 +219,17 @@ def test_english_is_a_click_away_and_stays(page: Page, url: str) -> None:
     assert page.get_attribute("html", "lang") == "en"
 
 
+def test_the_smallest_phone_shows_it_whole(page: Page, url: str) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto(url)
+    shows(page, "#health", "Готовий")
+    page.fill("#text", "Рентгеноелектрокардіографічного" * 3)
+    page.click("summary")
+    for _ in range(2):
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+        page.click("#language")
+
+
 @pytest.mark.parametrize(
     ("reply", "error"),
     [
