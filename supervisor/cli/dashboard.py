@@ -36,10 +36,11 @@ def dashboard(call: Invocation) -> int:
         if _open(_door(system.state_dir, address)):
             print(f"opened {url} in your browser")
             return ExitStatus.AS_ASKED
-        port = url.rpartition(":")[2]
+        place = url.removeprefix("http://")
+        port = place.rpartition(":")[2]
         warn(
             "there is no browser here; open this address in one on this machine, or, elsewhere, "
-            f"after: ssh -L {port}:127.0.0.1:{port} THIS-MACHINE"
+            f"after: ssh -L {port}:{place} THIS-MACHINE"
         )
     # Whoever has it can start and stop services: it is for no log and no chat.
     print(address)

@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Final
 
 FIRST_FD: Final = 3
@@ -59,6 +59,17 @@ def bind(port: int) -> tuple[socket.socket, ...]:
         hint = ": choose another with --port" if error.errno == errno.EADDRINUSE else ""
         raise ListenError(f"cannot listen at 127.0.0.1:{port}: {error.strerror}{hint}") from None
     return (listening,)
+
+
+def url_of(sockets: Sequence[socket.socket]) -> str:
+    """Return where a browser reaches one of these sockets.
+
+    At its very address: the same port of the other one may be another user's, who would be handed
+    the token.
+    """
+    one = min(sockets, key=lambda each: each.family != socket.AF_INET)
+    host = one.getsockname()[0]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port_of(one)}"
 
 
 def port_of(listening: socket.socket) -> int:

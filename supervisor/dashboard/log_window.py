@@ -5,6 +5,7 @@ after the last number it has. So a reply that is lost costs nothing, and memory 
 `KEPT` and `WATCHED`, whatever services print.
 """
 
+import re
 import threading
 import time
 from collections import OrderedDict, deque
@@ -27,6 +28,8 @@ MOST_FOUND: Final = 200
 SEARCHED: Final = 100_000
 """Lines that a search goes back, at most."""
 SEARCH_SECONDS: Final = 8.0
+_ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
+"""What the page leaves out of a line (static/js/words.js), so that it does not hide a match."""
 
 
 class Line(TypedDict):
@@ -133,12 +136,12 @@ class LogWindow:
         return found
 
 
-def search(log: str, text: str, now: Callable[[], float] = time.monotonic) -> Found:
-    """Look for plain text, whatever its case, in the last `SEARCHED` lines of a log.
+def search(log: str, sought: str, now: Callable[[], float] = time.monotonic) -> Found:
+    """Look for plain text, whatever its case, in the last `SEARCHED` lines of a log as it is shown.
 
     Rotated files are looked through as well. Raises OSError.
     """
-    wanted = text.casefold()
+    wanted = sought.casefold()
     deadline = now() + SEARCH_SECONDS
     found: deque[Line] = deque(maxlen=MOST_FOUND)
     searched = matches = 0
@@ -150,9 +153,10 @@ def search(log: str, text: str, now: Callable[[], float] = time.monotonic) -> Fo
         while searched < SEARCHED and (read := tail.read()):
             for line in read:
                 searched += 1
-                if wanted in line.text.casefold():
+                text = _ESCAPES.sub("", line.text) if "\x1b" in line.text else line.text
+                if (place := text.casefold().find(wanted)) >= 0:
                     matches += 1
-                    found.append({"n": searched, "at": line.at, "text": _short(line.text)})
+                    found.append({"n": searched, "at": line.at, "text": _short(text, place)})
             if now() > deadline:
                 whole = False
                 break
@@ -161,7 +165,10 @@ def search(log: str, text: str, now: Callable[[], float] = time.monotonic) -> Fo
     return {"lines": list(found), "matches": matches, "searched": searched, "whole": whole}
 
 
-def _short(text: str) -> str:
-    if len(text) <= LONGEST:
-        return text
-    return f"{text[:LONGEST]} … [{len(text) - LONGEST} characters cut]"
+def _short(text: str, place: int = 0) -> str:
+    """Return `LONGEST` characters of a text at most, with those at `place` among them."""
+    start = max(0, place - LONGEST // 2) if len(text) > LONGEST else 0
+    left_out = len(text) - start - LONGEST
+    before = f"[{start} characters cut] … " if start else ""
+    after = f" … [{left_out} characters cut]" if left_out > 0 else ""
+    return f"{before}{text[start : start + LONGEST]}{after}"

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 THREADS: Final = 8
 """At most two wait for the daemon with a command, and one each with a look, a search and a story:
 so `/healthz` finds one."""
-_CONNECTIONS: Final = 64
+CONNECTIONS: Final = 64
+"""Where there are more, the oldest ones that wait for nothing are closed."""
 _IDLE_SECONDS: Final = 30
 _DRAIN_SECONDS: Final = 3.0
 _NEVER: Final = 1 << 40
@@ -38,7 +39,7 @@ class Server:
             sockets=list(sockets),
             threads=THREADS,
             ident=None,
-            connection_limit=_CONNECTIONS,
+            connection_limit=2 * CONNECTIONS,
             channel_timeout=_IDLE_SECONDS,
             max_request_header_size=16 * 1024,
             max_request_body_size=LARGEST_BODY,
@@ -61,6 +62,7 @@ class Server:
     def run(self) -> None:
         """Serve until `stop` is called, then finish the replies under way."""
         while not self._stopping:
+            self._make_room()
             # As long as it takes: whoever stops this wakes it, and idle it shall not wake by
             # itself more often than idle connections are looked at.
             wasyncore.poll2(_IDLE_SECONDS, self._map)
@@ -74,6 +76,18 @@ class Server:
         wasyncore.close_all(self._map, ignore_all=True)
         self._listeners[0].task_dispatcher.shutdown(timeout=1.0)
 
+    def _make_room(self) -> None:
+        # waitress by itself takes no more connections when it has too many, so that whoever holds
+        # them open, by intent or not, would shut out everybody else.
+        channels = self._channels()
+        surplus = len(channels) - CONNECTIONS
+        if surplus > 0:
+            waiting = [one for one in channels if not one.requests]
+            for one in sorted(waiting, key=lambda one: one.creation_time)[:surplus]:
+                one.will_close = True
+
     def _busy(self) -> bool:
-        channels = [one for one in self._map.values() if isinstance(one, HTTPChannel)]
-        return any(one.requests or one.total_outbufs_len for one in channels)
+        return any(one.requests or one.total_outbufs_len for one in self._channels())
+
+    def _channels(self) -> list[HTTPChannel]:
+        return [one for one in self._map.values() if isinstance(one, HTTPChannel)]

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         token = token_file.obtain(folder)
         sockets = listening.take_handed_over(os.environ) or listening.bind(asked.port)
         ports = tuple(dict.fromkeys(map(listening.port_of, sockets)))
-        url = f"http://127.0.0.1:{ports[0]}"
+        url = listening.url_of(sockets)
         application = Application(
             daemon, Watch(folder, daemon), Stories(config), token, ports, folder
         )

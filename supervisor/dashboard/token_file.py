@@ -4,6 +4,7 @@ It is made once and kept, so that a restart of the dashboard shuts out no open p
 another removes the file and restarts the dashboard.
 """
 
+import contextlib
 import os
 import re
 import secrets
@@ -58,6 +59,8 @@ def _make(path: str) -> None:
     beside = f"{path}.{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)  # one with our number was killed here
         with open(os.open(beside, flags, 0o600), "w", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(secrets.token_urlsafe(_BYTES) + "\n")

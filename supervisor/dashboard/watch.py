@@ -247,13 +247,14 @@ class Watch:
         stamp = journal.stamp(self.state_dir)
         if stamp == self._journal_stamp:
             return ()
-        self._journal_stamp = stamp
         # Of a long past no more is decoded than is kept.
         after = max(seen, (journal_seq or 0) - EVENTS)
         try:
-            return journal.read(self.state_dir, after)[-EVENTS:]
+            entries = journal.read(self.state_dir, after)[-EVENTS:]
         except OSError:
             return ()
+        self._journal_stamp = stamp
+        return entries
 
     def _note(self, services: Sequence[ServiceStatus], now: float) -> None:
         self._revision += 1

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,14 +17,19 @@ from supervisor.dashboard.application import Application
 from supervisor.dashboard.server import Server
 from supervisor.dashboard.story import Stories
 from supervisor.dashboard.watch import Watch
+from supervisor.journal import NAME
 from tests.browser.chromium import chromium, page, playwright  # noqa: F401
 from tests.cli.conftest import ctl, root  # noqa: F401
-from tests.cli.fleets import fleet
+from tests.cli.fleets import chronicle, down, fleet, service
 from tests.dashboard.systems import Running, dashboard
 from tests.dashboard.visitor import Reply, ask
 from tests.e2e.conftest import SLEEPER, System, free_port, system  # noqa: F401
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 DEADLINE = 30.0
+EVIL = "<script>document.title = 'hurt'</script><img src=x onerror=\"document.title = 'hurt'\">"
 
 
 @dataclass
@@ -128,6 +133,30 @@ def served(tmp_path: Path) -> Iterator[Served]:
     left = [one for one in set(threading.enumerate()) - threads if one.is_alive()]
     assert not left, left
     assert len(os.listdir("/dev/fd")) <= descriptors
+
+
+@pytest.fixture
+def shown(served: Served, page: "Page") -> "Page":  # noqa: F811
+    """The page of a system of three services."""
+    log = served.root / "tts.log"
+    log.write_text("".join(f"line {n}\n" for n in range(40)) + f"{EVIL}\n")
+    served.daemon.services = [
+        service("tts", description="Ukrainian text to speech", log=str(log), ports=[3001]),
+        service("api", depends_on=["tts"], log=str(served.root / "api.log")),
+        down("old", log=str(served.root / "old.log")),
+    ]
+    lines = [
+        (1.8e9, "tts", "started", "run 1 started, pid 4321", 1),
+        (1.8e9 + 1, "tts", "ready", "200 OK", 1),
+        (1.8e9 + 2, "", "daemon", "a client asked the daemon", None),
+    ]
+    entries = chronicle(*lines)
+    text = "".join(json.dumps(entry.message()) + "\n" for entry in entries)
+    (served.root / ".atlas" / NAME).write_text(text)
+    served.daemon.journal_seq = 3
+    page.goto(served.address)
+    page.wait_for_selector("#rows tr:nth-child(3)")
+    return page
 
 
 @pytest.fixture

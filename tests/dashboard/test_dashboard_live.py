@@ -5,7 +5,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from tests.dashboard.systems import Running
-from tests.dashboard.test_dashboard_page import has, text_of
+from tests.dashboard.viewer import has, text_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

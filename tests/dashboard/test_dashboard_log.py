@@ -140,6 +140,22 @@ def test_a_search_finds_plain_text_whatever_its_case(log: Path) -> None:
     assert [line["text"] for line in search(str(log), "a.b")["lines"]] == ["a.b"]
 
 
+def test_a_search_finds_what_is_read_and_not_how_it_is_coloured(log: Path) -> None:
+    put(log, "\x1b[31;1mERROR\x1b[0m: no \x1b]8;;http://x\x07space\x1b]8;;\x07 left")
+    found = search(str(log), "error: no space")
+    assert [line["text"] for line in found["lines"]] == ["ERROR: no space left"]
+    assert search(str(log), "[31")["matches"] == 0
+
+
+def test_of_a_long_line_the_match_is_shown(log: Path) -> None:
+    put(log, "y" * 3 * LONGEST + "needle" + "z" * 3 * LONGEST, "needle" + "z" * LONGEST)
+    first, second = search(str(log), "needle")["lines"]
+    assert "needle" in first["text"]
+    assert first["text"].startswith(f"[{5 * LONGEST // 2} characters cut] … y")
+    assert first["text"].endswith(f" … [{5 * LONGEST // 2 + 6} characters cut]")
+    assert second["text"] == "needle" + "z" * (LONGEST - 6) + " … [6 characters cut]"
+
+
 def test_a_search_goes_back_over_rotated_files(log: Path) -> None:
     with gzip.open(log.with_name("tts.log.2.gz"), "wb") as packed:
         packed.write(b"needle 1\nhay\n")

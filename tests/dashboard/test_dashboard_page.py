@@ -1,73 +1,21 @@
 """The page in a real browser: what a person sees and does, over a daemon that a test writes down.
 
-What takes a real system is in test_dashboard_live.py.
+How it is used is in test_dashboard_use.py, and what takes a real system in test_dashboard_live.py.
 """
 
-import importlib.util
 import json
-import os
-import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from supervisor.cli.services import AILING, GOOD
 from supervisor.journal import NAME
-from tests.browser.chromium import opened
 from tests.cli.fleets import chronicle, down, service
-from tests.dashboard.conftest import DEADLINE, NOBODY, REFUSES, Served
+from tests.dashboard.conftest import EVIL, NOBODY, Served
+from tests.dashboard.viewer import has, states, text_of, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from playwright.sync_api import Browser, Page
-
-    from supervisor.control.messages import ServiceStatus
-
-EVIL = "<script>document.title = 'hurt'</script><img src=x onerror=\"document.title = 'hurt'\">"
-
-
-@pytest.fixture
-def shown(served: Served, page: "Page") -> "Page":
-    """The page of a system of three services."""
-    log = served.root / "tts.log"
-    log.write_text("".join(f"line {n}\n" for n in range(40)) + f"{EVIL}\n")
-    served.daemon.services = [
-        service("tts", description="Ukrainian text to speech", log=str(log), ports=[3001]),
-        service("api", depends_on=["tts"], log=str(served.root / "api.log")),
-        down("old", log=str(served.root / "old.log")),
-    ]
-    lines = [
-        (1.8e9, "tts", "started", "run 1 started, pid 4321", 1),
-        (1.8e9 + 1, "tts", "ready", "200 OK", 1),
-        (1.8e9 + 2, "", "daemon", "a client asked the daemon", None),
-    ]
-    entries = chronicle(*lines)
-    text = "".join(json.dumps(entry.message()) + "\n" for entry in entries)
-    (served.root / ".atlas" / NAME).write_text(text)
-    served.daemon.journal_seq = 3
-    page.goto(served.address)
-    page.wait_for_selector("#rows tr:nth-child(3)")
-    return page
-
-
-def states(page: "Page") -> list[str]:
-    return page.locator("#rows .state").all_inner_texts()
-
-
-def text_of(page: "Page", selector: str) -> str:
-    return page.locator(selector).inner_text()
-
-
-def wait(page: "Page", expression: str) -> None:
-    """Wait until a JavaScript expression holds."""
-    page.wait_for_function(f"() => {expression}")
-
-
-def has(page: "Page", selector: str, text: str) -> None:
-    """Wait until an element has this text in it."""
-    page.locator(selector, has_text=text).first.wait_for()
 
 
 def test_services_are_listed_and_change_in_place(shown: "Page", served: Served) -> None:
@@ -176,60 +124,6 @@ def test_the_log_is_followed_and_searched(shown: "Page", served: Served) -> None
     assert shown.evaluate("document.all.log.scrollTop") == 0
 
 
-def test_a_command_is_asked_about_first(shown: "Page", served: Served) -> None:
-    shown.click("#rows >> text=tts")
-    shown.click("#stop")
-    assert "api needs it" in text_of(shown, "#confirm-text")
-    shown.keyboard.press("Escape")
-    assert shown.locator("#confirm").is_hidden()
-    shown.click("#restart")
-    shown.click("#confirm-no")
-    assert served.daemon.commands == []
-    shown.click("#restart")
-    shown.check("#rolling")
-    shown.click("#confirm-yes")
-    has(shown, "#progress-title", "healthy after")
-    asked = {"services": ["tts"], "rolling": True}
-    assert served.daemon.commands == [("/v1/restart", asked)]
-
-
-def test_what_was_seen_before_a_command_is_no_success_of_it(shown: "Page", served: Served) -> None:
-    shown.click("#rows >> text=tts")
-    shown.click("#restart")
-    served.daemon.entered.clear()
-    served.daemon.gate = threading.Event()
-    try:
-        assert served.daemon.entered.wait(DEADLINE)  # a look is under way, and sees it healthy
-        with shown.expect_response("**/api/restart"):
-            shown.click("#confirm-yes")
-        stopping: ServiceStatus = {**served.daemon.services[0]}
-        stopping["state"], stopping["settled"] = "stopping", False
-        served.daemon.services[0] = stopping
-    finally:
-        served.daemon.gate.set()
-    has(shown, "#detail-state", "stopping")
-    assert text_of(shown, "#progress-title") == "Restarting tts…"
-    healthy: ServiceStatus = {**stopping}
-    healthy["state"], healthy["settled"] = "healthy", True
-    served.daemon.services[0] = healthy
-    has(shown, "#progress-title", "healthy after")
-
-
-def test_a_refused_command_says_why(shown: "Page", served: Served) -> None:
-    shown.click("#rows >> text=tts")
-    shown.click("#stop")
-    served.daemon.trouble = REFUSES
-    shown.click("#confirm-yes")
-    has(shown, "#progress-title", "not done: two runs of tts cannot both bind its ports")
-
-
-def test_only_what_makes_sense_can_be_asked_for(shown: "Page") -> None:
-    shown.click("#rows >> text=tts")
-    wait(shown, "document.all.start.disabled && !document.all.stop.disabled")
-    shown.click("#rows >> text=old")
-    wait(shown, "!document.all.start.disabled && document.all.stop.disabled")
-
-
 def test_a_supervisor_that_is_gone_is_said_and_what_was_known_stays(
     shown: "Page", served: Served
 ) -> None:
@@ -262,36 +156,6 @@ def test_without_the_token_nothing_is_shown(served: Served, page: "Page") -> Non
     assert page.locator("#locked").is_hidden()
 
 
-def test_it_can_be_used_by_keyboard_alone(shown: "Page", served: Served) -> None:
-    shown.locator("#rows a").first.focus()
-    shown.keyboard.press("Enter")
-    wait(shown, "document.activeElement.id === 'detail-title'")
-    for _ in range(3):
-        shown.keyboard.press("Tab")
-        if shown.evaluate("document.activeElement.id") == "restart":
-            break
-    assert shown.evaluate("document.activeElement.id") == "restart"
-    shown.keyboard.press("Enter")
-    wait(shown, "document.activeElement.id === 'confirm-yes'")
-    shown.keyboard.press("Enter")
-    has(shown, "#progress-title", "healthy after")
-    assert len(served.daemon.commands) == 1
-    shown.locator("#close").focus()
-    shown.keyboard.press("Enter")
-    wait(shown, "document.activeElement.textContent === 'tts'")
-
-
-def test_a_service_has_an_address_and_the_way_back_works(shown: "Page") -> None:
-    shown.click("#rows >> text=tts")
-    wait(shown, "location.hash === '#service=tts'")
-    shown.click("#graph a >> nth=1")
-    has(shown, "#detail-title", "api")
-    shown.go_back()
-    has(shown, "#detail-title", "tts")
-    shown.go_back()
-    shown.locator("#detail").wait_for(state="hidden")
-
-
 def test_the_graph_has_what_needs_what(shown: "Page", served: Served) -> None:
     titles = shown.locator("#graph title").all_text_contents()
     assert titles == ["tts: healthy", "api: healthy, needs tts"]
@@ -303,19 +167,6 @@ def test_the_graph_has_what_needs_what(shown: "Page", served: Served) -> None:
     assert boxes[0] < boxes[1]
     served.daemon.services = served.daemon.services[:1]
     has(shown, "#graph", "No service needs another")
-
-
-@pytest.mark.parametrize("name", [None, "tts"])
-def test_it_fits_a_phone(shown: "Page", name: str | None) -> None:
-    shown.set_viewport_size({"width": 360, "height": 720})
-    if name is not None:
-        shown.click(f"#rows >> text={name}")
-        has(shown, "#log", "line 39")
-        assert shown.locator("#rows").is_hidden()
-    wait(shown, "document.documentElement.scrollWidth <= innerWidth")
-    if name is not None:
-        shown.click("#close")
-        assert shown.locator("#rows").is_visible()
 
 
 def test_a_hidden_page_asks_for_nothing(served: Served, page: "Page") -> None:
@@ -364,59 +215,3 @@ def test_two_hundred_services_are_kept_up_to_date(served: Served, page: "Page") 
     has(page, "#rows tr:last-child", "201.0 %")
     assert page.evaluate("[...document.querySelectorAll('#rows tr')].every((r) => r.mark === 1)")
     assert page.locator("#graph a").count() == 200
-
-
-# Assistive technology ----------------------------------------------------------------------------
-
-
-def _axe() -> Path:
-    if named := os.environ.get("AXE_CORE"):
-        return Path(named)
-    found = importlib.util.find_spec("axe_playwright_python")
-    if found is None or found.origin is None:
-        pytest.skip("axe is not here: pip install axe-playwright-python, or name it in AXE_CORE")
-    return Path(found.origin).with_name("axe.min.js")
-
-
-@pytest.fixture(params=["light", "dark"])
-def looked_at(
-    request: pytest.FixtureRequest, shown: "Page", served: Served, chromium: "Browser"
-) -> "Iterator[Page]":
-    with opened(chromium, color_scheme=request.param) as page:
-        page.goto(served.address)
-        page.wait_for_selector("#rows tr:nth-child(3)")
-        page.evaluate(_axe().read_text(encoding="utf-8"))
-        yield page
-
-
-def _faults(page: "Page") -> list[str]:
-    result: Any = page.evaluate("() => axe.run()")
-    return [
-        f"{each['id']}: {node['html']}: {node['failureSummary']}"
-        for each in result["violations"]
-        for node in each["nodes"]
-    ]
-
-
-def test_axe_finds_no_fault(looked_at: "Page", served: Served) -> None:
-    served.daemon.services[1] = down("api", state="backoff", goal="up", depends_on=["tts"])
-    served.daemon.services[2] = service("old", state="unready", notice="another voice speaks")
-    has(looked_at, "#rows", "backoff")
-    assert _faults(looked_at) == []
-    looked_at.click("#rows >> text=tts")
-    has(looked_at, "#log", "line 39")
-    looked_at.fill("#search", "line 1")
-    looked_at.click("#search-go")
-    has(looked_at, "#log mark", "line 1")
-    assert _faults(looked_at) == []
-    looked_at.click("#restart")
-    assert _faults(looked_at) == []
-    served.daemon.trouble = NOBODY
-    has(looked_at, "#banner", "no supervisor runs")
-    looked_at.click("#confirm-no")
-    assert _faults(looked_at) == []
-    looked_at.evaluate("sessionStorage.clear()")
-    looked_at.goto(f"http://127.0.0.1:{served.port}/")
-    looked_at.locator("#locked").wait_for()
-    looked_at.evaluate(_axe().read_text(encoding="utf-8"))
-    assert _faults(looked_at) == []

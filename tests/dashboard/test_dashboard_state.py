@@ -1,6 +1,7 @@
 """What pages are told: all of it first, then what has changed, with one look for all of them."""
 
 import json
+import resource
 import threading
 from pathlib import Path
 
@@ -192,6 +193,22 @@ def test_events_are_told_where_no_daemon_runs(
 ) -> None:
     write(tmp_path, entries(3))
     daemon.trouble = NOBODY
+    watch.look()
+    assert len(watch.changes("", 0, 0, None, 0)["events"]) == 3
+
+
+def test_events_that_could_not_be_read_are_told_later(
+    watch: Watch, daemon: FakeDaemon, clocks: Clocks, tmp_path: Path
+) -> None:
+    write(tmp_path, entries(3))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        watch.look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert watch.changes("", 0, 0, None, 0)["events"] == []
+    clocks.now += 1.0
     watch.look()
     assert len(watch.changes("", 0, 0, None, 0)["events"]) == 3
 

@@ -94,6 +94,15 @@ def test_a_file_that_is_not_to_be_trusted_is_refused(
         token_file.obtain(str(tmp_path))
 
 
+def test_what_a_killed_process_of_the_same_number_has_left_is_no_hindrance(
+    tmp_path: Path,
+) -> None:
+    # In a container each run may have the same pid.
+    (tmp_path / f"{NAME}.{os.getpid()}").write_text("half of a tok")
+    assert len(token_file.obtain(str(tmp_path))) == 43
+    assert os.listdir(tmp_path) == [NAME]
+
+
 def test_no_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(TokenError, match="No such file"):
         token_file.obtain(str(tmp_path / "missing"))
