@@ -6,7 +6,6 @@ How it is used is in test_dashboard_use.py, and what takes a real system in test
 import json
 from typing import TYPE_CHECKING
 
-import pytest
 
 from supervisor.cli.services import AILING, GOOD
 from supervisor.journal import NAME
@@ -17,11 +16,13 @@ from tests.dashboard.viewer import has, states, text_of, wait
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+AT_END = "(b => b.scrollHeight - b.scrollTop - b.clientHeight < 5)(document.all.log)"
+
 
 def test_services_are_listed_and_change_in_place(shown: "Page", served: Served) -> None:
     assert shown.url == f"http://127.0.0.1:{served.port}/"
     assert states(shown) == ["healthy", "healthy", "stopped"]
-    assert text_of(shown, "#summary") == "2 healthy, 1 stopped"
+    assert text_of(shown, "#summary") == "1 stopped, 2 healthy"
     assert "supervisor 0.1.0, pid 41" in text_of(shown, "#supervisor")
     shown.evaluate("document.querySelector('#rows tr').mark = 'the same'")
     reason = "exited with code 1; restart 1 in 4 s"
@@ -32,13 +33,16 @@ def test_services_are_listed_and_change_in_place(shown: "Page", served: Served) 
     assert "tts is backoff" in (shown.locator("#announcer").text_content() or "")
 
 
-@pytest.mark.parametrize("state", [*GOOD, *AILING, "failed", "backoff", "blocked", "stopped"])
-def test_a_state_looks_as_it_is(shown: "Page", served: Served, state: str) -> None:
-    served.daemon.services[0]["state"] = state
-    has(shown, "#rows tr:first-child .state", state)
-    kind = shown.locator("#rows .state").first.get_attribute("data-kind")
-    expected = {"blocked": "busy", "stopped": "calm"}.get(state, "bad")
-    assert kind == ("good" if state in GOOD else expected)
+def test_a_state_looks_as_it_is(shown: "Page", served: Served) -> None:
+    kinds = {"blocked": "busy", "loading": "busy", "stopped": "calm"}
+    kinds |= dict.fromkeys(GOOD, "good") | dict.fromkeys([*AILING, "failed", "backoff"], "bad")
+    served.daemon.services = [service(state, state=state) for state in kinds]
+    has(shown, f"#rows tr:nth-child({len(kinds)})", list(kinds)[-1])
+    seen = shown.locator("#rows .state").evaluate_all("all => all.map(s => s.dataset.kind)")
+    assert dict(zip(states(shown), seen, strict=True)) == kinds
+    # What is wrong is named first.
+    ailing = text_of(shown, "#summary").split(", ")
+    assert {each.split()[1] for each in ailing[:3]} <= {*AILING, "failed", "backoff"}
 
 
 def test_services_come_and_go(shown: "Page", served: Served) -> None:
@@ -104,8 +108,7 @@ def test_the_log_is_followed_and_searched(shown: "Page", served: Served) -> None
     with log.open("a") as file:
         file.writelines(f"more {n}\n" for n in range(60))
     has(shown, "#log", "more 59")
-    at_end = "(b => b.scrollHeight - b.scrollTop - b.clientHeight < 5)(document.all.log)"
-    wait(shown, at_end)
+    wait(shown, AT_END)
     shown.fill("#search", "LINE 1")
     shown.press("#search", "Enter")
     has(shown, "#log-note", "11 of the last 101 lines match")
@@ -122,6 +125,70 @@ def test_the_log_is_followed_and_searched(shown: "Page", served: Served) -> None
         file.write("unseen\n")
     has(shown, "#log", "unseen")
     assert shown.evaluate("document.all.log.scrollTop") == 0
+
+
+def test_who_scrolls_up_in_the_log_stays_there(shown: "Page", served: Served) -> None:
+    shown.click("#rows >> text=tts")
+    has(shown, "#log", "line 39")
+    wait(shown, AT_END)
+    # As a finger, a wheel, a key or a scroll bar does.
+    shown.evaluate("document.all.log.scrollTop -= 100")
+    wait(shown, "!document.all.follow.checked")
+    place = shown.evaluate("document.all.log.scrollTop")
+    log = served.root / "tts.log"
+    with log.open("a") as file:
+        file.write("one more\n")
+    has(shown, "#log", "one more")
+    # More than the page keeps: then it waits, and what is read stays.
+    with log.open("a") as file:
+        file.writelines(f"much {n}\n" for n in range(990))
+    has(shown, "#log-note", "newer lines wait")
+    assert shown.evaluate("document.all.log.scrollTop") == place
+    has(shown, "#log", "line 0")
+    shown.evaluate("document.all.log.scrollTop = document.all.log.scrollHeight")
+    wait(shown, "document.all.follow.checked")
+    has(shown, "#log", "much 989")
+    wait(shown, AT_END)
+    assert text_of(shown, "#log-note") == ""
+    assert shown.locator("#log > div").count() == 1000
+
+
+def test_a_service_that_there_is_not_has_nothing_of_another(shown: "Page") -> None:
+    shown.click("#rows >> text=tts")
+    has(shown, "#facts", "pid 4321")
+    shown.evaluate("location.hash = '#service=nobody'")
+    has(shown, "#detail-reason", "No service has this name.")
+    assert text_of(shown, "#detail-description") + text_of(shown, "#facts") == ""
+    assert shown.locator("#detail button:enabled:visible").all_inner_texts() == ["Ask again", "Search"]
+
+
+def test_a_dashboard_that_does_not_answer_is_said(shown: "Page") -> None:
+    shown.route("**/api/state*", lambda route: route.abort())
+    has(shown, "#banner", "the dashboard does not answer. What is shown is the last")
+    assert shown.locator(".away #rows").count() == 1
+    assert text_of(shown, "#supervisor") == ""
+    shown.unroute("**/api/state*")
+    shown.locator("#banner").wait_for(state="hidden")
+    assert shown.locator(".away").count() == 0
+    has(shown, "#supervisor", "pid 41")
+
+
+def test_a_page_with_a_fault_says_so_and_goes_on(served: Served, chromium: "Browser") -> None:
+    # As one that is older than the dashboard that answers it.
+    served.daemon.services = [service("tts")]
+    context = chromium.new_context()
+    try:
+        page = context.new_page()
+        page.route("**/api/state*", lambda route: route.fulfill(json={"services": "many"}))
+        with page.expect_event("pageerror"):
+            page.goto(served.address)
+        has(page, "#banner", "this page has a fault")
+        has(page, "#banner", "reload it")
+        page.unroute("**/api/state*")
+        page.wait_for_selector("#rows tr")
+        page.locator("#banner").wait_for(state="hidden")
+    finally:
+        context.close()
 
 
 def test_a_supervisor_that_is_gone_is_said_and_what_was_known_stays(

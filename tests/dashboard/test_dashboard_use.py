@@ -75,6 +75,27 @@ def test_only_what_makes_sense_can_be_asked_for(shown: "Page") -> None:
     wait(shown, "!document.all.start.disabled && document.all.stop.disabled")
 
 
+def test_what_takes_long_can_be_stopped(shown: "Page", served: Served) -> None:
+    shown.click("#rows >> text=tts")
+    shown.click("#restart")
+    served.daemon.services[0]["state"] = "loading"
+    served.daemon.services[0]["settled"] = False
+    shown.click("#confirm-yes")
+    has(shown, "#detail-state", "loading")
+    assert text_of(shown, "#progress-title") == "Restarting tts…"
+    shown.click("#stop")
+    served.daemon.services[0]["goal"] = "down"
+    served.daemon.services[0]["state"] = "stopping"
+    shown.click("#confirm-yes")
+    has(shown, "#detail-state", "stopping")
+    assert text_of(shown, "#progress-title") == "Stopping tts…"
+    # Somebody else starts it: a stop that will never come is not waited for.
+    served.daemon.services[0]["goal"] = "up"
+    has(shown, "#progress-title", "started meanwhile: 200 OK")
+    verbs = [path.rpartition("/")[2] for path, _ in served.daemon.commands]
+    assert verbs == ["restart", "stop"]
+
+
 def test_it_can_be_used_by_keyboard_alone(shown: "Page", served: Served) -> None:
     shown.locator("#rows a").first.focus()
     shown.keyboard.press("Enter")
@@ -87,6 +108,8 @@ def test_it_can_be_used_by_keyboard_alone(shown: "Page", served: Served) -> None
     shown.keyboard.press("Enter")
     wait(shown, "document.activeElement.id === 'confirm-yes'")
     shown.keyboard.press("Enter")
+    # Not on a button that is switched off: the place on the page would be lost.
+    wait(shown, "document.activeElement.id === 'progress-title'")
     has(shown, "#progress-title", "healthy after")
     assert len(served.daemon.commands) == 1
     shown.locator("#close").focus()
@@ -119,6 +142,37 @@ def test_it_fits_a_phone(shown: "Page", name: str | None) -> None:
 
 
 # Assistive technology ----------------------------------------------------------------------------
+
+
+def test_what_keeps_changing_is_not_read_out_without_end(shown: "Page") -> None:
+    said = shown.evaluate(
+        """async () => {
+          const { Announcer } = await import("/js/announcer.js");
+          const place = document.createElement("p");
+          const announcer = new Announcer(place);
+          const said = [];
+          const turn = (name, state, minute) => {
+            place.textContent = "";
+            announcer.tell([{ name, state, reason: "so" }], 60_000 * minute);
+            said.push(place.textContent);
+          };
+          for (let n = 0; n < 8; n += 1) turn("loop", n % 2 ? "running" : "backoff", 0);
+          turn("tts", "backoff", 0);
+          turn("loop", "running", 2);
+          return said;
+        }"""
+    )
+    told = [f"loop is {state}: so" for state in ("backoff", "running") * 2]
+    often = "loop keeps changing; it is not read out until it has been steady for a while"
+    assert said == [*told, often, "", "", "", "tts is backoff: so", "loop is running: so"]
+
+
+def test_what_is_read_out_by_itself_is_short(shown: "Page") -> None:
+    # A region whose role is status is read out as a whole at each change in it.
+    live = "[role=status], [role=alert], [aria-live]"
+    found = shown.locator(live).evaluate_all("all => all.map(e => [e.id, e.children.length])")
+    short = ["banner", "announcer", "progress-title", "log-note"]
+    assert found == [[name, 0] for name in short]
 
 
 def _axe() -> Path:

@@ -46,6 +46,8 @@ export class Commands {
     const task = { verb, name, units: [name], seq: Infinity, began: performance.now(), steps: [], end: "" };
     this.tasks.set(name, task);
     this.render();
+    // The button that was pressed is switched off, and would leave nobody anywhere.
+    byId("progress-title").focus({ preventScroll: true });
     try {
       const accepted = await api.command(verb, name, rolling);
       task.units = [...accepted.services, ...accepted.also];
@@ -63,7 +65,7 @@ export class Commands {
 
   // Another dashboard answers now: every look of it is later than what was asked of the former.
   begin() {
-    for (const task of this.tasks.values()) if (task.look) task.look = -1;
+    for (const task of this.tasks.values()) if (task.look !== undefined) task.look = -1;
   }
 
   update(events) {
@@ -87,13 +89,13 @@ export class Commands {
   render() {
     const service = this.fleet.services.get(this.name);
     const task = this.tasks.get(this.name);
-    const idle = !task || task.end !== "";
-    if (service) {
-      const down = service.goal === "down" || service.state === "failed" || service.state === "completed";
-      byId("start").disabled = !idle || !(down || service.state === "backoff");
-      byId("stop").disabled = !idle || service.state === "stopped";
-      byId("restart").disabled = !idle;
-    }
+    // What was accepted may take long, and may be asked otherwise meanwhile.
+    const asking = task && !task.end && task.look === undefined;
+    const can = service && !asking;
+    const startable = service?.goal === "down" || ["failed", "completed", "backoff"].includes(service?.state);
+    byId("start").disabled = !can || !startable;
+    byId("stop").disabled = !can || service.state === "stopped";
+    byId("restart").disabled = !can;
     show(byId("progress"), Boolean(task));
     if (!task) return;
     say(byId("progress-title"), task.end || `${DOING[task.verb]} ${task.name}…`);
@@ -112,7 +114,8 @@ export class Commands {
 function consequence(verb, service, neededBy) {
   const many = neededBy.length > 5 ? `${neededBy.slice(0, 5).join(", ")} and ${neededBy.length - 5} more` : neededBy.join(", ");
   const others = neededBy.length ? ` ${many} ${neededBy.length === 1 ? "needs" : "need"} it.` : "";
-  const own = service.serves_this ? " It serves this page, which will not answer meanwhile." : "";
+  const back = verb === "stop" ? `until a terminal brings it back: atlasctl start ${service.name}` : "meanwhile";
+  const own = service.serves_this ? ` It serves this page, which will not answer ${back}.` : "";
   if (verb === "start") {
     const needs = service.depends_on.length ? ` What it needs (${service.depends_on.join(", ")}) is started with it.` : "";
     return `It is ${service.state} now.${needs}`;
@@ -125,8 +128,8 @@ function ending({ verb, began }, service) {
   if (!service) return "it is not in the configuration any more";
   const after = `after ${duration((performance.now() - began) / 1000)}`;
   if (service.state === "failed") return `failed ${after}: ${service.reason}`;
-  if (!service.settled) return "";
-  if (verb === "stop") return service.state === "stopped" ? `stopped ${after}` : "";
-  if (isGood(service)) return `${service.state} ${after}`;
-  return service.state === "stopped" ? `stopped meanwhile: ${service.reason}` : "";
+  const [goal, otherwise] = verb === "stop" ? ["down", "started"] : ["up", "stopped"];
+  const reached = verb === "stop" ? service.state === "stopped" : isGood(service);
+  if (service.settled && reached) return `${service.state} ${after}`;
+  return service.goal === goal ? "" : `${otherwise} meanwhile: ${service.reason}`;
 }

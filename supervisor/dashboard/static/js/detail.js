@@ -78,6 +78,10 @@ export class Detail {
       say(byId("detail-state"), "unknown");
       classify(byId("detail-state"), "calm");
       say(byId("detail-reason"), this.fleet.order.length ? "No service has this name." : "");
+      say(byId("detail-description"), "");
+      show(byId("detail-notice"), false);
+      byId("facts").replaceChildren();
+      this.factsKey = "";
       return;
     }
     say(byId("detail-state"), service.state);
@@ -147,7 +151,7 @@ function columnsOf(place) {
 }
 
 function answer(probe, now) {
-  if (!probe) return "none yet";
+  if (!probe) return "none";
   const how = probe.ok ? `ok in ${duration(probe.latency)}` : `${probe.ok === false ? "failed" : "not made"}: ${plain(probe.detail)}`;
   return `${probe.kind} ${how}, ${age(now - probe.at)} ago`;
 }

@@ -13,20 +13,19 @@ export class Log {
     this.follow = byId("follow");
     this.note = byId("log-note");
     this.field = byId("search");
-    this.follow.addEventListener("change", () => this.toEnd());
+    this.follow.addEventListener("change", () => this.follow.checked && !this.found && this.toLive());
     byId("search-go").addEventListener("click", () => this.search());
     byId("search-end").addEventListener("click", () => this.toLive());
     this.field.addEventListener("keydown", (key) => {
       if (key.key === "Enter") this.search();
       if (key.key === "Escape") this.toLive();
     });
-    // Scrolling up to read is a wish to stay there.
-    this.box.addEventListener("wheel", (turn) => turn.deltaY < 0 && this.stay(), { passive: true });
-    this.box.addEventListener("keydown", (key) => ["ArrowUp", "PageUp", "Home"].includes(key.key) && this.stay());
+    this.box.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.open(null);
   }
 
   open(name) {
+    if (name !== this.name) this.follow.checked = true;
     this.name = name;
     this.reader = 0;
     this.last = 0;
@@ -35,8 +34,19 @@ export class Log {
     this.toLive();
   }
 
-  stay() {
-    this.follow.checked = false;
+  // Scrolling up to read, by whatever means, is a wish to stay there, and back to the end to follow.
+  scrolled() {
+    if (this.found) return;
+    const { scrollTop, scrollHeight, clientHeight } = this.box;
+    const atEnd = scrollHeight - scrollTop - clientHeight < 8;
+    if (!atEnd && scrollTop < this.end) {
+      this.left = true;
+      this.follow.checked = false;
+    } else if (atEnd && this.left) {
+      this.follow.checked = true;
+      if (this.held) this.toLive();
+      this.left = false;
+    }
   }
 
   take(log) {
@@ -52,6 +62,9 @@ export class Log {
     this.live.push(...nodes);
     this.live.splice(0, this.live.length - SHOWN);
     if (this.found) return;
+    // What is read is not taken away to make room.
+    this.held ||= !this.follow.checked && this.box.childElementCount + nodes.length > SHOWN;
+    if (this.held) return say(this.note, "newer lines wait at the end of the log");
     this.box.append(...nodes);
     while (this.box.childElementCount > SHOWN) this.box.firstElementChild.remove();
     this.toEnd();
@@ -60,11 +73,15 @@ export class Log {
   toEnd() {
     if (!this.follow.checked || this.found) return;
     // When all else on the page is written: one layout is enough.
-    requestAnimationFrame(() => (this.box.scrollTop = this.box.scrollHeight));
+    requestAnimationFrame(() => {
+      this.box.scrollTop = this.box.scrollHeight;
+      this.end = this.box.scrollTop;
+    });
   }
 
   toLive() {
-    this.found = false;
+    this.found = this.held = this.left = false;
+    this.end = 0; // until that is known
     say(this.note, "");
     show(byId("search-end"), false);
     this.box.replaceChildren(...this.live);

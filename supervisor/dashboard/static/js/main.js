@@ -1,6 +1,7 @@
 // The page: one request a second while it is looked at, and what it brings shown where it belongs.
 
 import * as api from "./api.js";
+import { Announcer } from "./announcer.js";
 import { Commands } from "./commands.js";
 import { Detail } from "./detail.js";
 import { byId, say, show } from "./dom.js";
@@ -12,13 +13,13 @@ import { age, plain } from "./words.js";
 
 const PERIOD = 1000; // milliseconds
 const LONGEST = 8000; // between two tries while nobody answers
-const ANNOUNCED = 3; // changes of state that are read out at once
 
 const fleet = new Fleet();
 const table = new Table();
 const graph = new Graph();
 const detail = new Detail(fleet);
 const timeline = new Timeline(byId("events"), true);
+const announcer = new Announcer(byId("announcer"));
 let wake = () => {};
 const commands = new Commands(fleet, () => wake());
 
@@ -63,27 +64,21 @@ function render(reply) {
   detail.take(reply, changes);
   commands.update(changes.events);
   renderSupervisor(fleet.supervisor);
-  announce(changes.turned);
+  announcer.tell(changes.turned);
 }
 
 function renderSupervisor(supervisor) {
   const { answers, stopping, version, pid, since, config } = supervisor;
-  byId("content").classList.toggle("away", !answers);
   const up = stopping ? "stopping everything" : `up ${age(fleet.now() - since)}`;
   say(byId("supervisor"), pid ? `supervisor ${version}, pid ${pid}, ${answers ? up : "does not answer"}, ${plain(config)}` : "");
-  warn(answers ? "" : `${supervisor.trouble}. What is shown is the last that was known.`);
+  warn(answers ? "" : supervisor.trouble);
 }
 
-function warn(text) {
-  say(byId("banner"), text);
-  show(byId("banner"), text !== "");
-}
-
-function announce(turned) {
-  if (!turned.length) return;
-  const said = turned.slice(0, ANNOUNCED).map((s) => `${s.name} is ${s.state}: ${s.reason}`);
-  if (turned.length > ANNOUNCED) said.push(`and ${turned.length - ANNOUNCED} more have changed`);
-  say(byId("announcer"), said.join(". "));
+// Says that what is shown may not be so any more, and why; without a reason, that it is.
+function warn(why, hint = "") {
+  byId("content").classList.toggle("away", why !== "");
+  say(byId("banner"), why && `${why}. What is shown is the last that was known.${hint}`);
+  show(byId("banner"), why !== "");
 }
 
 // Waits, but for no longer than until something asks for a look.
@@ -124,12 +119,20 @@ async function run() {
       unlock();
       render(reply);
     } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error;
       if (error.status === 401) {
         lock(api.takeToken() ? "The key that this browser has is not, or no longer, the right one." : "");
         delay = LONGEST;
       } else {
-        warn(`${error.message}. If it stays so: atlasctl status`);
+        const known = error instanceof api.ApiError;
+        say(byId("supervisor"), "");
+        if (known) {
+          warn(error.message, " If it stays so: atlasctl status");
+        } else {
+          // As when the dashboard is newer than this page. What is known may be half of something.
+          reportError(error);
+          fleet.forget("");
+          warn(`this page has a fault (${error.message})`, " If it stays so, reload it.");
+        }
         delay = Math.min(LONGEST, 2 * delay);
       }
     }

@@ -3,6 +3,8 @@
 import { byId, classify, make, say, show } from "./dom.js";
 import { age, isGood, isWell, kindOf, percent, plain, probe, size } from "./words.js";
 
+const URGENCY = ["bad", "busy", "calm", "good"];
+
 export const linkTo = (name) => `#service=${encodeURIComponent(name)}`;
 
 class Row {
@@ -13,7 +15,7 @@ class Row {
     this.state = make("span", { className: "state" });
     this.cells = Array.from({ length: 5 }, () => make("td", { className: "wide" }));
     this.cells[2].classList.add("probe");
-    const head = make("td", {}, this.link, this.more, this.notice);
+    const head = make("th", { scope: "row" }, this.link, this.more, this.notice);
     this.node = make("tr", {}, head, make("td", {}, this.state), ...this.cells);
     this.service = null;
   }
@@ -94,5 +96,6 @@ export class Table {
 function summary(services) {
   const counts = new Map();
   for (const { state } of services) counts.set(state, (counts.get(state) ?? 0) + 1);
-  return [...counts].map(([state, count]) => `${count} ${state}`).join(", ") || "none yet";
+  const urgency = ([state]) => URGENCY.indexOf(kindOf(state));
+  return [...counts].sort((a, b) => urgency(a) - urgency(b)).map(([state, count]) => `${count} ${state}`).join(", ") || "none yet";
 }

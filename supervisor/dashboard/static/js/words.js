@@ -24,17 +24,17 @@ export function age(seconds) {
 }
 
 export function size(bytes) {
-  if (bytes < 1024 * 1024) return `${Math.round(bytes / 1024)} KiB`;
-  if (bytes < 1024 ** 3) return `${(bytes / 1024 ** 2).toFixed(bytes < 10 * 1024 ** 2 ? 1 : 0)} MiB`;
-  return `${(bytes / 1024 ** 3).toFixed(1)} GiB`;
+  if (bytes < 1024 * 1024) return `${Math.round(bytes / 1024)}\u00a0KiB`;
+  if (bytes < 1024 ** 3) return `${(bytes / 1024 ** 2).toFixed(bytes < 10 * 1024 ** 2 ? 1 : 0)}\u00a0MiB`;
+  return `${(bytes / 1024 ** 3).toFixed(1)}\u00a0GiB`;
 }
 
 export function duration(seconds) {
-  if (seconds < 1) return `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
-  return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  if (seconds < 1) return `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)}\u00a0ms`;
+  return `${seconds.toFixed(seconds < 10 ? 1 : 0)}\u00a0s`;
 }
 
-export const percent = (value) => `${value.toFixed(1)} %`;
+export const percent = (value) => `${value.toFixed(1)}\u00a0%`;
 
 const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
