@@ -14,7 +14,7 @@ from tests.dashboard.conftest import EVIL, NOBODY, Served
 from tests.dashboard.viewer import has, states, text_of, wait
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 AT_END = "(b => b.scrollHeight - b.scrollTop - b.clientHeight < 5)(document.all.log)"
 
@@ -160,6 +160,26 @@ def test_a_service_that_there_is_not_has_nothing_of_another(shown: "Page") -> No
     has(shown, "#detail-reason", "No service has this name.")
     assert text_of(shown, "#detail-description") + text_of(shown, "#facts") == ""
     assert shown.locator("#detail button:enabled:visible").all_inner_texts() == ["Ask again", "Search"]
+
+
+def test_a_story_that_failed_or_is_of_another_dashboard_is_told_anew(
+    shown: "Page", served: Served
+) -> None:
+    stories = ["killed with the dashboard", "told at first", "told anew"]
+
+    def tell(route: "Route") -> None:
+        if len(stories) == 3:
+            route.fulfill(status=503, json={"error": stories.pop(0)})
+        else:
+            route.fulfill(json={"text": stories.pop(0) if len(stories) > 1 else stories[0]})
+
+    shown.route("**/api/why*", tell)
+    # Time passes quickly for the page, which asks for a story every few seconds at most.
+    shown.evaluate("(now => { performance.now = () => 50 * now() })(() => Date.now())")
+    shown.click("#rows >> text=tts")
+    has(shown, "#why", "told at first")
+    served.watch.epoch = "of another"
+    has(shown, "#why", "told anew")
 
 
 def test_a_dashboard_that_does_not_answer_is_said(shown: "Page") -> None:

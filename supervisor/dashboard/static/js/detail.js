@@ -65,7 +65,8 @@ export class Detail {
     else this.events.add(this.own(changes.events));
     if (reply.series) this.series.take(reply.series);
     if (reply.log) this.log.take(reply.log);
-    this.stale ||= !changes.anew && this.own(changes.events).length > 0;
+    // At the very beginning it was told just now.
+    this.stale ||= changes.anew ? this.service !== null : this.own(changes.events).length > 0;
     if (this.stale && performance.now() - this.toldAt > RETELL) this.tell();
     this.render();
   }
@@ -135,6 +136,7 @@ export class Detail {
       text = (await api.why(name, columnsOf(place))).text;
     } catch (error) {
       text = error.message;
+      this.stale = error.status !== 404; // else it may be told soon
     }
     if (name === this.name) say(place, plain(text));
   }
