@@ -6,7 +6,6 @@ How it is used is in test_dashboard_use.py, and what takes a real system in test
 import json
 from typing import TYPE_CHECKING
 
-
 from supervisor.cli.services import AILING, GOOD
 from supervisor.journal import NAME
 from tests.cli.fleets import chronicle, down, service
@@ -24,6 +23,9 @@ def test_services_are_listed_and_change_in_place(shown: "Page", served: Served) 
     assert states(shown) == ["healthy", "healthy", "stopped"]
     assert text_of(shown, "#summary") == "1 stopped, 2 healthy"
     assert "supervisor 0.1.0, pid 41" in text_of(shown, "#supervisor")
+    heads = shown.get_by_role("table", name="Services").get_by_role("rowheader")
+    # With each cell of a row its head is read out: the name, and not all that is said of it.
+    assert heads.evaluate_all("all => all.map(head => head.abbr)") == ["tts", "api", "old"]
     shown.evaluate("document.querySelector('#rows tr').mark = 'the same'")
     reason = "exited with code 1; restart 1 in 4 s"
     served.daemon.services[0] = down("tts", state="backoff", goal="up", reason=reason)
@@ -159,7 +161,10 @@ def test_a_service_that_there_is_not_has_nothing_of_another(shown: "Page") -> No
     shown.evaluate("location.hash = '#service=nobody'")
     has(shown, "#detail-reason", "No service has this name.")
     assert text_of(shown, "#detail-description") + text_of(shown, "#facts") == ""
-    assert shown.locator("#detail button:enabled:visible").all_inner_texts() == ["Ask again", "Search"]
+    assert shown.locator("#detail button:enabled:visible").all_inner_texts() == [
+        "Ask again",
+        "Search",
+    ]
 
 
 def test_a_story_that_failed_or_is_of_another_dashboard_is_told_anew(

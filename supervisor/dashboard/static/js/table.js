@@ -15,7 +15,7 @@ class Row {
     this.state = make("span", { className: "state" });
     this.cells = Array.from({ length: 5 }, () => make("td", { className: "wide" }));
     this.cells[2].classList.add("probe");
-    const head = make("th", { scope: "row" }, this.link, this.more, this.notice);
+    const head = make("th", { scope: "row", abbr: name }, this.link, this.more, this.notice);
     this.node = make("tr", {}, head, make("td", {}, this.state), ...this.cells);
     this.service = null;
   }
