@@ -34,7 +34,8 @@ def dashboard(call: Invocation) -> int:
     address = f"{url}/#token={token}"
     if not call.print_address:
         if _open(_door(system.state_dir, address)):
-            print(f"opened {url} in your browser")
+            # A browser in a sandbox, as of snap, may not be let near our file, and does not say so.
+            print(f"opened {url} in your browser; if it shows nothing: atlasctl dashboard --print")
             return ExitStatus.AS_ASKED
         place = url.removeprefix("http://")
         port = place.rpartition(":")[2]

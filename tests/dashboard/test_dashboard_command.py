@@ -42,7 +42,10 @@ def test_a_browser_is_sent_to_a_file_that_leads_there(
     script.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{root}/asked\n")
     script.chmod(0o755)
     monkeypatch.setenv("BROWSER", f"{script} %s")
-    assert ctl("dashboard") == (0, "opened http://127.0.0.1:3900 in your browser\n", "")
+    code, out, err = ctl("dashboard")
+    assert (code, err) == (0, "")
+    assert out.startswith("opened http://127.0.0.1:3900 in your browser; ")
+    assert alive not in out
     asked = (root / "asked").read_text()
     assert alive not in asked
     door = root / ".atlas" / "dashboard.html"
