@@ -26,8 +26,6 @@ const commands = new Commands(fleet, () => wake());
 function route() {
   if (api.takeToken()) unlock();
   const name = new URLSearchParams(location.hash.slice(1)).get("service");
-  // Any other fragment is a place on the page.
-  if (name === null && location.hash.length > 1) return;
   if (name === detail.name) return;
   const left = detail.name;
   detail.open(name);
