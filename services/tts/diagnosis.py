@@ -9,17 +9,30 @@ from services.tts.engine import EngineError
 
 REASON_CHARACTERS: Final = 240
 
+_FOR_DEBUGGING: Final = re.compile(
+    r"\s*(Search for `cuda|CUDA kernel errors might|For debugging consider|Compile with `TORCH_).*",
+    re.DOTALL,
+)
+"""What torch adds to each "CUDA error: …": five lines about debuggers, and none about this one."""
+
 _REMEDIES: Final = (
     (
         r"not currently implemented for the MPS device",
         "set PYTORCH_ENABLE_MPS_FALLBACK=1 before the start (config/services.yaml, env of tts)",
     ),
     (
-        r"out of memory|can't allocate memory|^MemoryError",
-        "free memory on this device, or start with --device cpu (TTS_DEVICE=cpu)",
+        r"out of memory|can't allocate memory|STATUS_ALLOC_FAILED|^MemoryError",
+        "free memory on this device and start again, or with --device cpu (TTS_DEVICE=cpu)",
     ),
     (
-        r"MPS.*float64|not compiled with CUDA|no kernel image|CUDA driver|CUDA error",
+        # After these every call that this process makes to its GPU fails; the next process has the
+        # GPU back. The rule `gpu-fault` in config/services.yaml looks for this text.
+        r"CUDA error: (device-side assert|an illegal|misaligned|unspecified launch|the launch timed"
+        r"|uncorrectable|hardware stack|invalid program)",
+        "restart this service to use the GPU again",
+    ),
+    (
+        r"MPS.*float64|not compiled with CUDA|no kernel image|CUDA driver|CUDA error|cuDNN error",
         "start with --device cpu (TTS_DEVICE=cpu)",
     ),
     (r"No module named '(torch|espnet\w*|kaldiio)\b", "run `make neural`"),
@@ -29,7 +42,7 @@ _REMEDIES: Final = (
 def reason(error: BaseException) -> str:
     """Why it failed, on one line of at most REASON_CHARACTERS."""
     text = str(error) if isinstance(error, EngineError) else _named(error)
-    line = " ".join(text.split()).rstrip(".:; ")
+    line = " ".join(_FOR_DEBUGGING.sub("", text).split()).rstrip(".:; ")
     return line if len(line) <= REASON_CHARACTERS else f"{line[: REASON_CHARACTERS - 1]}…"
 
 

@@ -75,6 +75,8 @@ class Link:
     remedy: str | None = None
     installed: bool = True
     """False when it failed because it was never installed, which is no fault."""
+    failed_on: str = ""
+    """The device that `reason` is about: the engine may be at another one when it is told."""
     last_success: float | None = None
     last_error: str | None = None
     pauses: tuple[float, ...] = field(default=RETRY_PAUSES)
@@ -127,11 +129,12 @@ class Link:
         self.reason = self.last_error = diagnosis.reason(error)
         self.remedy = diagnosis.remedy(error)
         self.installed = not isinstance(error, NotInstalledError)
+        self.failed_on = self.engine.device
 
     def complaint(self) -> str:
         """What is wrong with it and the cure, on one line; only for a link with a reason."""
         if not self.installed:
             return self.reason or ""
         cure = self.remedy if self.remedy and self.remedy not in (self.reason or "") else None
-        failure = f"{self.title} on {self.engine.device} failed: {self.reason}"
+        failure = f"{self.title} on {self.failed_on} failed: {self.reason}"
         return failure if cure is None else f"{failure}; {cure}"

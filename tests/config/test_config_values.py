@@ -59,7 +59,7 @@ def test_the_default_system() -> None:
     assert tts.transaction.idle
     assert tts.restart == spec.RestartSpec()
     assert tts.logs == spec.LogSpec()
-    assert [rule.name for rule in tts.remedies] == ["mps-operator", "gpu-memory", "device"]
+    assert [rule.name for rule in tts.remedies] == ["mps-operator", "gpu-fault", "device"]
     assert tts.remedies[0].set_env == {"PYTORCH_ENABLE_MPS_FALLBACK": "1"}
 
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from services.tts import diagnosis
 from services.tts.engine import EngineError, NotInstalledError
 from services.tts.link import PROVEN_SECONDS, Link, LinkState
+from supervisor.config.compile import compile_file
+from supervisor.core.pattern import Pattern
+from supervisor.core.spec import OutputTrigger
 from tests.tts.doubles import FakeEngine
+
+ROOT = Path(__file__).resolve().parents[2]
 
 INCIDENT = (
     "The operator 'aten::_weight_norm_interface' is not currently implemented for the MPS device. "
     "If you want this op to be considered for addition please comment on the issue. As a temporary "
     "fix, you can set the environment variable `PYTORCH_ENABLE_MPS_FALLBACK=1` to use the CPU as a "
     "fallback for this op. WARNING: this will be slower than running natively on MPS."
+)
+
+
+# As torch 2.11 raised it on an NVIDIA H100, in each call after a kernel's assertion had failed.
+ASSERTED = (
+    "CUDA error: device-side assert triggered\nSearch for `cudaErrorAssert' in "
+    "https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html for more information."
+    "\nCUDA kernel errors might be asynchronously reported at some other API call, so the "
+    "stacktrace below might be incorrect.\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
+    "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
 )
 
 
@@ -99,6 +116,44 @@ def test_what_was_never_installed_is_no_failure() -> None:
     assert link.complaint() == "the neural voice on mps failed: torn: fetch it again"
 
 
+def test_a_complaint_names_the_device_that_failed_though_another_is_tried_meanwhile() -> None:
+    engine = FakeEngine("ukrainian", "cuda")
+    link = Link(engine)
+    link.fail(0.0, EngineError("it is lost"))
+    engine.device = "cpu"
+    assert link.complaint() == "the neural voice on cuda failed: it is lost"
+
+
+def test_a_reason_is_without_what_torch_tells_those_who_debug_it() -> None:
+    reason = diagnosis.reason(RuntimeError(ASSERTED))
+    assert reason == "RuntimeError: CUDA error: device-side assert triggered"
+    # Older versions of torch do not name the documentation.
+    older = ASSERTED.replace(ASSERTED.splitlines(keepends=True)[1], "")
+    assert diagnosis.reason(RuntimeError(older)) == reason
+
+
+def test_a_gpu_that_is_lost_to_its_process_is_cured_by_the_next_as_the_shipped_rule_knows() -> None:
+    link = a_link()
+    link.fail(0.0, RuntimeError(ASSERTED))
+    assert link.complaint() == (
+        "the neural voice on mps failed: RuntimeError: CUDA error: device-side assert triggered; "
+        "restart this service to use the GPU again"
+    )
+    for name in ("services.yaml", "atlas.yaml"):
+        fleet = compile_file(str(ROOT / "config" / name), {"ATLAS_HOME": "/nowhere"})
+        tts = next(one for one in fleet.services if one.name == "tts")
+        rule = next(one for one in tts.remedies if one.name == "gpu-fault")
+        assert rule.restart
+        assert isinstance(rule.when, OutputTrigger)
+        pattern = Pattern.parse(rule.when.pattern)
+        assert pattern.matches(link.complaint().encode())
+        # What a restart does not mend, or what the service has mended when it is told.
+        other = a_link()
+        for text in ("no kernel image is available", "out of memory"):
+            other.fail(0.0, RuntimeError(f"CUDA error: {text}"))
+            assert not pattern.matches(other.complaint().encode())
+
+
 def test_a_cure_that_is_in_the_reason_is_not_told_twice() -> None:
     link = a_link()
     link.fail(0.0, EngineError("no torch: run `make neural`", remedy="run `make neural`"))
@@ -117,6 +172,11 @@ def test_a_cure_that_is_in_the_reason_is_not_told_twice() -> None:
         (TypeError("Cannot convert a MPS Tensor to float64 dtype"), "--device cpu"),
         (AssertionError("Torch not compiled with CUDA enabled"), "--device cpu"),
         (RuntimeError("CUDA error: no kernel image is available"), "--device cpu"),
+        (RuntimeError("CUDA error: out of memory\nSearch for `cudaErrorMemory…'"), "free memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling …"), "free memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "--device cpu"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "restart this"),
+        (RuntimeError("CUDA error: unspecified launch failure"), "restart this"),
         (ModuleNotFoundError("No module named 'torch'"), "make neural"),
         (ModuleNotFoundError("No module named 'espnet2'"), "make neural"),
         (EngineError("out of memory", remedy="its own words"), "its own words"),

@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from tests.voices import random_model
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _driver() -> None:
+    """Calls CUDA once: its driver opens files then, and keeps them for as long as a process lives.
+
+    A test that came first would be said to have left them.
+    """
+    if torch.cuda.is_available():
+        torch.zeros(1, device="cuda")
 
 
 @pytest.fixture(scope="session")

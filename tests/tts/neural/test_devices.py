@@ -28,6 +28,7 @@ class Bench:
     def __init__(self, **voices: DoubleVoice | None) -> None:
         self.voices = voices
         self.made: list[str] = []
+        self.released: list[str] = []
 
     def make(self, device: str) -> DoubleVoice:
         self.made.append(device)
@@ -43,6 +44,7 @@ class Bench:
             trial=TRIAL,
             rate=SAMPLE_RATE,
             absence=lambda device: None if device in self.voices else f"there is no {device}",
+            release=self.released.append,
             clock=clock,
         )
 
@@ -88,6 +90,8 @@ def test_auto_keeps_the_faster(seconds: float, first: float, chosen: str) -> Non
     assert (choice.device, choice.reason) == (chosen, None)
     assert choice.voice is bench.voices[chosen]
     assert bench.open() == [chosen]
+    # Whichever lost the contest: its memory is given back.
+    assert bench.released == ["mps"]
 
 
 def test_a_device_that_was_asked_for_is_taken_though_it_is_slower() -> None:
@@ -156,6 +160,7 @@ def test_a_device_that_is_wrong_is_not_trusted(
     assert choice.device == "cpu"
     assert choice.voice is bench.voices["cpu"]
     assert bench.open() == ["cpu"]
+    assert bench.released == ["mps"]
     assert choice.reason is not None
     assert choice.reason.startswith("mps failed: ")
     assert choice.reason.endswith("; the CPU is used")

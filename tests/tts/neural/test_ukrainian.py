@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import weakref
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +20,7 @@ from services.tts.engines.ukrainian.distance import mel_distances
 from tests.tts.doubles import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from services.tts.engine import Samples
@@ -203,6 +205,93 @@ def test_a_device_that_this_machine_lacks_is_explained(tiny: Path, device: str) 
     engine.load()
     assert engine.device == "cpu"
     assert f"the CPU is used instead of {device}" in str(engine.device_reason)
+    engine.unload()
+
+
+@dataclass
+class Gpu:
+    """A GPU of Apple that computes as the CPU does; what it refuses, and what is on it."""
+
+    lost: bool = False
+    """As CUDA is to a process in which a kernel's assertion has failed: every call raises."""
+    silent: bool = False
+    emptied: int = 0
+    models: list[weakref.ref[object]] = field(default_factory=list)
+
+    def refuse_if_lost(self) -> None:
+        if self.lost:
+            raise RuntimeError("CUDA error: device-side assert triggered\nSearch for `cuda…'")
+
+    def empty_cache(self) -> None:
+        self.emptied += 1
+        self.refuse_if_lost()
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    import torch
+
+    from services.tts.engines.ukrainian import model
+
+    there = Gpu()
+
+    class OnGpu(model.Model):
+        def __init__(
+            self, generator: torch.nn.ModuleDict, device: torch.device, *, exact: bool
+        ) -> None:
+            self._there = there if device.type == "mps" else None
+            if self._there:
+                there.refuse_if_lost()
+                there.models.append(weakref.ref(generator["vocoder"]))
+            super().__init__(generator, torch.device("cpu"), exact=exact)
+
+        def synthesise(
+            self, lines: Sequence[model.Line], *, give_up: Callable[[], bool]
+        ) -> list[Samples]:
+            samples = super().synthesise(lines, give_up=give_up)
+            if self._there:
+                there.refuse_if_lost()
+                if there.silent:
+                    return [0 * one for one in samples]
+            return samples
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # no machine has both
+    monkeypatch.setattr(torch.mps, "empty_cache", there.empty_cache)
+    monkeypatch.setattr(model, "Model", OnGpu)
+    return there
+
+
+def test_a_gpu_that_is_not_used_keeps_nothing(gpu: Gpu, tiny: Path) -> None:
+    gpu.silent = True
+    engine = Ukrainian(device="mps", model_dir=tiny, sentence_limit=PATIENCE)
+    engine.load()
+    assert engine.device == "cpu"
+    assert "sound is wrong" in str(engine.device_reason)
+    assert [one() for one in gpu.models] == [None]
+    assert gpu.emptied == 1
+    engine.unload()
+
+
+def test_a_gpu_that_is_lost_in_service_is_let_go_and_the_cpu_speaks(gpu: Gpu, tiny: Path) -> None:
+    engine = Ukrainian(device="mps", model_dir=tiny, sentence_limit=PATIENCE)
+    engine.load()
+    assert (engine.device, engine.device_reason) == ("mps", None)
+    gpu.lost = True
+    with pytest.raises(EngineError, match=r"device-side assert triggered$") as raised:
+        say(engine, SENTENCE)
+    assert raised.value.remedy == "restart this service to use the GPU again"
+    del raised
+    # It refuses to empty its cache too, which is no failure of the engine.
+    engine.unload()
+    assert [one() for one in gpu.models] == [None]
+    engine.load()
+    assert engine.device == "cpu"
+    assert engine.device_reason == (
+        "mps failed: RuntimeError: CUDA error: device-side assert triggered; "
+        "restart this service to use the GPU again; the CPU is used"
+    )
+    assert say(engine, OTHER)[0].size > 0
     engine.unload()
 
 

@@ -130,17 +130,11 @@ class Ukrainian:
         """Frees the model; does nothing where none is loaded."""
         if self._voice is None:
             return
+        from services.tts.engines.ukrainian import devices
+
         self._voice.close()
         self._voice = None
-        import gc
-
-        # espnet's modules hold themselves by their hooks.
-        gc.collect()
-        if self.device != "cpu":
-            import torch
-
-            # What is free on the device is kept for this process otherwise.
-            getattr(torch, self.device).empty_cache()
+        devices.release(self.device)
 
     def synthesise(
         self, batch: Sequence[Utterance], *, give_up: Callable[[], bool]

@@ -8,8 +8,10 @@ and `reason` says why.
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -53,7 +55,7 @@ class Voice(Protocol):
 
     @property
     def precision(self) -> str:
-        """What its weights are kept in."""
+        """What it computes in."""
 
     def synthesise(self, lines: Sequence[Line], *, give_up: Callable[[], bool]) -> list[Samples]:
         """Speaks the lines; the same line gives the same dropout on every device."""
@@ -86,6 +88,18 @@ def absence(device: str) -> str | None:
     return None
 
 
+def release(device: str) -> None:
+    """Gives back the memory of voices that are gone, which torch keeps for this process."""
+    # espnet's modules hold themselves by their hooks.
+    gc.collect()
+    if device != "cpu":
+        import torch
+
+        # A GPU whose kernel has failed an assertion refuses this as it does every other call.
+        with suppress(RuntimeError):
+            getattr(torch, device).empty_cache()
+
+
 def choose(
     asked: str,
     *,
@@ -93,14 +107,15 @@ def choose(
     trial: Line,
     rate: int,
     absence: Callable[[str], str | None] = absence,
+    release: Callable[[str], None] = release,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Choice:
     """Makes the voice on the device that was asked for, or on the CPU.
 
     `asked` is `auto`, `cpu`, `mps` or `cuda`; `auto` is the faster of what is right. `make` builds
     the voice on a device. `trial` is TRIAL_SENTENCE for the model, `rate` its sample rate in Hz.
-    `absence` tells of a device why it is not there, `clock` counts seconds. Raises what `make` and
-    the voice raise on the CPU.
+    `absence` tells of a device why it is not there, `release` frees what is left of the voice that
+    is not chosen, `clock` counts seconds. Raises what `make` and the voice raise on the CPU.
     """
     # No machine has more than one of them.
     present = next((device for device in _ACCELERATORS if absence(device) is None), None)
@@ -118,19 +133,24 @@ def choose(
         cpu.close()
         raise
     if isinstance(outcome, str):
-        return Choice(cpu, "cpu", outcome)
-    voice, seconds = outcome
-    log.info(
-        "the trial sentence took %.2f s on %s, %.2f s on the CPU",
-        seconds,
-        device,
-        reference.seconds,
-    )
-    if asked == "auto" and seconds >= reference.seconds:
-        voice.close()
-        return Choice(cpu, "cpu", None)
-    cpu.close()
-    return Choice(voice, device, None)
+        choice = Choice(cpu, "cpu", outcome)
+    else:
+        voice, seconds = outcome
+        log.info(
+            "the trial sentence took %.2f s on %s, %.2f s on the CPU",
+            seconds,
+            device,
+            reference.seconds,
+        )
+        if asked == "auto" and seconds >= reference.seconds:
+            choice, other = Choice(cpu, "cpu", None), voice
+        else:
+            choice, other = Choice(voice, device, None), cpu
+        other.close()
+        del voice, other
+    del cpu, outcome
+    release(device)
+    return choice
 
 
 @dataclass(frozen=True, slots=True)

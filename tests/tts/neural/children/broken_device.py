@@ -48,6 +48,7 @@ def _put_gpu_in(engine: Ukrainian) -> None:
 
     true_model = model.Model
     torch.backends.mps.is_available = lambda: True  # type: ignore[assignment]
+    torch.cuda.is_available = lambda: False  # no machine has both
     torch.mps.empty_cache = lambda: None
     model.Model = FailingModel  # type: ignore[misc, assignment]
     try:
