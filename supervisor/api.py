@@ -22,9 +22,9 @@ from supervisor.control.messages import (
 from supervisor.control.server import Reply, Request, Routes, Stream, problem
 from supervisor.core import graph
 from supervisor.core.effects import Topic
+from supervisor.core.overlap import can_overlap
 from supervisor.core.plan import Change, ChangeKind, masked
 from supervisor.core.spec import FleetSpec
-from supervisor.core.turn import can_overlap
 from supervisor.journal import Entry, Journal
 from supervisor.machine import Machine
 from supervisor.output import Output

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from supervisor.core.ending import DUMP_TIME
 from supervisor.core.events import Exit, ExitCode
-from supervisor.core.step import DUMP_TIME
 from supervisor.launcher import Launcher
 from supervisor.posix import threads
 from supervisor.posix.environment import environment_of

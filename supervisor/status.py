@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from supervisor.control.messages import OverlapStatus, ProbeStatus, ServiceStatus
 from supervisor.core.exits import describe_exit
-from supervisor.core.turn import Fleet, Overlap
+from supervisor.core.overlap import Overlap
+from supervisor.core.turn import Fleet
 from supervisor.core.unit import Running, Unit
 
 

@@ -4,6 +4,8 @@ from supervisor.core.events import Fault, Probed
 from supervisor.core.health import Health, in_a_row
 from supervisor.core.spec import ProbeKind
 
+WAITING = "waiting for the readiness probe"
+
 _ANY = tuple(ProbeKind)
 _AILMENTS = (
     ("unreachable", Fault.UNREACHABLE, _ANY),
@@ -42,5 +44,12 @@ def change_of_reason(before: Health, now: Health, event: Probed) -> str | None:
     if now.started and not now.ready and not before.ready:
         word, why = ailment(now)
         if word != ailment(before)[0]:
-            return why or "waiting for the readiness probe"
+            return why or WAITING
     return None
+
+
+def first_reason(health: Health) -> str:
+    """Return the words for a run of which no probe has said anything yet."""
+    if health.ready:
+        return "running; it has no probe that could say whether it works"
+    return WAITING if health.started else "waiting for the startup probe"

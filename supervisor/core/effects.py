@@ -25,7 +25,7 @@ class Signal:
     run: RunId
     signal: int
     dump: bool = False
-    """First save what the run is doing, which may take `supervisor.core.step.DUMP_TIME`."""
+    """First save what the run is doing, which may take `supervisor.core.ending.DUMP_TIME`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,10 @@ class ProbeResult:
     """Whether the service works on something: by its own word in an answer, or, where there is no
     answer, by the connections that others have to it. None: not known."""
 
+    def is_mute(self) -> bool:
+        """Tell whether it failed without a word: only a look into the service can tell why."""
+        return self.ok is False and self.fault in (Fault.SILENT, Fault.UNREACHABLE)
+
 
 # Operator commands ---------------------------------------------------------------------------
 

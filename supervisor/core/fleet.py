@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from supervisor.core.events import Event, Forget, Restart, Stop
 from supervisor.core.spec import FleetSpec, ServiceSpec
-from supervisor.core.turn import Fleet, Turn, Work, shaped
+from supervisor.core.turn import Fleet, Turn, shaped
 from supervisor.core.unit import Failed, Goal, Past, Unit, Waiting
+from supervisor.core.work import Work
 
 
 def assemble(spec: FleetSpec, now: float, past: Mapping[str, Past] | None = None) -> Fleet:
@@ -141,22 +142,22 @@ def reload(
         work.rolls.pop(name, None)
         work.held_back[name] = Stop(f"{why}: it is in the configuration no more")
     for name, one in wanted.items():
-        unit = work.units[name]
         if name in added:
             continue
-        if name in fleet.leaving or one.enabled > before[name].enabled:
-            if one.enabled:
-                starting.add(name)
-        elif one.enabled < before[name].enabled:
+        unit, old, back = work.units[name], before[name], name in fleet.leaving
+        if not one.enabled and (old.enabled or back):
             work.rolls.pop(name, None)
             work.held_back[name] = Stop(f"{why}: it is disabled in the configuration")
-        elif name in restarting and unit.goal is Goal.UP:
-            if rolling:
-                work.rolls[name] = why
-            else:
-                work.held_back[name] = Restart(why)
-        elif isinstance(unit.phase, Failed | Waiting) and before[name] != one:
-            # It may have been mended by this.
+            continue
+        if one.enabled and (back or not old.enabled):
             starting.add(name)
+        if unit.goal is Goal.UP:
+            if name in restarting and rolling:
+                work.rolls[name] = why
+            elif name in restarting:
+                work.held_back[name] = Restart(why)
+            elif isinstance(unit.phase, Failed | Waiting) and old != one:
+                # It may have been mended by this.
+                starting.add(name)
     work.start(starting, why)
     return work.settle()

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from supervisor.core import remedy as remedies
 from supervisor.core import remedy_words as words
-from supervisor.core.effects import Apply, Effect, Note, Topic
+from supervisor.core.effects import Abandon, Apply, Effect, Note, Topic
 from supervisor.core.events import Applied, RunId
 from supervisor.core.exits import describe_exit
 from supervisor.core.remedy_words import Ended, Seen
@@ -25,13 +25,12 @@ from supervisor.core.unit import (
     Healing,
     Running,
     Spawning,
+    Step,
     Stopped,
     Stopping,
     Unit,
     Waiting,
 )
-
-Step = tuple[Unit, tuple[Effect, ...]]
 
 ANSWER_GRACE = 10.0
 """Seconds beyond its own time-out that a step of a remedy has to be answered."""
@@ -69,14 +68,14 @@ def _can_be_treated(unit: Unit) -> bool:
             assert_never(unit.phase)
 
 
-def treat(unit: Unit, rule: Remedy, why: str, now: float) -> Step:
+def treat(unit: Unit, rule: Remedy, now: float) -> Step:
     """Begin with what a chosen rule does; a run that it ends is being ended already."""
     phase = unit.phase
     match phase:
         case Stopping() | Clearing() if rule.ends_the_run:
             return replace(unit, phase=replace(phase, remedy=rule)), ()
         case Waiting() | Blocked() | Failed() | Completed():
-            return _mend(unit, rule, unit.last_run, why, (), now)
+            return _mend(unit, rule, unit.last_run, needed(rule), (), now)
         case _:
             return _run_beside(unit, rule)
 
@@ -86,7 +85,7 @@ def after_end(unit: Unit, ended: Clearing, policy: tuple[Effect, ...], now: floa
 
     The unit is where restart policy has put it, and `policy` is what would be told of that.
     """
-    rule, why = ended.remedy, ended.failure or ""
+    rule, why = ended.remedy, ended.failure
     notes: tuple[Effect, ...] = ()
     if rule is None and ended.failure is None and ended.exit is not None:
         # What the supervisor ended itself, because it hung, says nothing by how it ended.
@@ -95,8 +94,13 @@ def after_end(unit: Unit, ended: Clearing, policy: tuple[Effect, ...], now: floa
             why = f"{describe_exit(ended.exit)}, which {words.title(rule.name)} is for"
     if rule is None:
         return unit, (*notes, *policy)
-    unit, effects = _mend(unit, rule, ended.run, why, policy, now)
+    unit, effects = _mend(unit, rule, ended.run, why or needed(rule), policy, now)
     return unit, (*notes, *effects)
+
+
+def needed(rule: Remedy) -> str:
+    """Return why a run that called for a rule is ended, or followed by another."""
+    return f"needed {words.title(rule.name)}"
 
 
 def _mend(
@@ -107,6 +111,9 @@ def _mend(
     assert isinstance(phase, Waiting | Blocked | Failed | Completed), "no run lives"  # noqa: S101
     if rule.give_up is not None:
         text = f"{rule.give_up} ({words.title(rule.name)})"
+        # The restart that policy has counted is neither told nor made.
+        untold = sum(isinstance(e, Note) and e.topic is Topic.RESTARTING for e in policy)
+        unit = replace(unit, restarts=unit.restarts - untold)
         return unit.entering(Failed(), text, now), (Note(Topic.GAVE_UP, text, run),)
     if not rule.restart:
         unit, effects = _run_beside(unit, rule)
@@ -141,6 +148,11 @@ def _start_mended(unit: Unit, healing: Healing, run: RunId, now: float) -> Step:
     if isinstance(unit.phase, Blocked):
         return unit, notes
     return unit.entering(Blocked(), text, now), notes
+
+
+def interrupted(unit: Unit) -> tuple[Effect, ...]:
+    """Return what ends the step of a remedy that is being taken, where the unit leaves it."""
+    return (Abandon(unit.phase.number),) if isinstance(unit.phase, Healing) else ()
 
 
 def fall_back(unit: Unit, detail: str, now: float) -> Step:

@@ -1,31 +1,16 @@
-"""What the probes of one run have shown, and what follows from it.
+"""What the probes of one run have shown, and when each is asked next.
 
-Startup gates the others. Thresholds count results in a row. A prober's own error
-(`ProbeResult.ok is None`) leaves every count as it was. The words and rules are the kubelet's:
-kubernetes.io, "Configure Liveness, Readiness and Startup Probes". Beyond them go the transaction,
-which is costly and decides as liveness does, and what excuses silence: a server with one thread
-cannot answer while it works. It is excused for `busy_deadline`, since a connection that lies idle
-looks like work.
+Startup gates the others. The words and rules are the kubelet's: kubernetes.io, "Configure Liveness,
+Readiness and Startup Probes". What an answer means is in `supervisor.core.judgement`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import inf
-from typing import assert_never
-from zlib import crc32
 
-from supervisor.core.events import Fault, ProbeResult, RunId
-from supervisor.core.patience import is_excused, soon
-from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
-from supervisor.core.verdicts import (
-    BecameReady,
-    BecameUnready,
-    Dead,
-    Excused,
-    FirstFailure,
-    Noticed,
-    Verdict,
-)
+from supervisor.core.events import ProbeResult, RunId
+from supervisor.core.jitter import fraction
+from supervisor.core.spec import ProbeKind, ServiceSpec
+from supervisor.core.verdicts import Dead
 
 FIRST_STARTUP_PROBE = 0.05
 """Seconds after spawn, at most, until the first startup probe: a fast service is seen fast."""
@@ -34,11 +19,7 @@ RESUME_GRACE = 10.0
 """Seconds after a sleep in which failures do not count: what was swapped out, or has a GPU to wake,
 answers late."""
 
-NOTICES = 5
-NOTICE_WINDOW = 600.0
-"""Changes of its notice that a run may have told within so many seconds: a text with a clock in it,
-asked for every 50 ms, would fill the journal within minutes. That silence was excused is told once
-in as many seconds."""
+_AFTER_START = (ProbeKind.READINESS, ProbeKind.LIVENESS, ProbeKind.TRANSACTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +48,8 @@ class Health:
     ready: bool
     tallies: tuple[tuple[ProbeKind, Tally], ...] = ()
     """Only the probes that are being asked now."""
+    loading_since: float = 0.0
+    """From when its time to start counts: not while it slept, nor under another supervisor."""
     started_by: float | None = None
     """When the startup probe must have succeeded."""
     healthy_since: float | None = None
@@ -78,7 +61,7 @@ class Health:
     told_notice: str | None = None
     """The notice as the journal has it."""
     notices_at: tuple[float, ...] = ()
-    """When changes of it were told, within the last NOTICE_WINDOW."""
+    """When changes of it were told, within the last `judgement.NOTICE_WINDOW`."""
     lenient_until: float = 0.0
     """Until when failures do not count, after a sleep."""
     working: bool = False
@@ -104,14 +87,20 @@ class Health:
         """Return what is known of this probe, or None if it is not being asked."""
         return next((tally for its, tally in self.tallies if its is kind), None)
 
+    def put(self, kind: ProbeKind, tally: Tally) -> "Health":
+        """Return the health with this known of a probe that is being asked."""
+        tallies = tuple((its, tally if its is kind else old) for its, old in self.tallies)
+        return replace(self, tallies=tallies)
 
-def fraction(*of: object) -> float:
-    """Return a number in [0, 1) that only depends on the arguments.
-
-    Jitter without randomness: services differ from each other and runs from each other, and
-    a replayed history gives the same delays.
-    """
-    return crc32(":".join(map(str, of)).encode()) / 2**32
+    def works(self, spec: ServiceSpec) -> bool:
+        """Tell whether every probe that decides on it says that the run does its work."""
+        transaction = self.tally(ProbeKind.TRANSACTION)
+        if transaction is not None and transaction.streak < 0:
+            return False
+        readiness = self.tally(ProbeKind.READINESS)
+        return spec.readiness is None or (
+            readiness is not None and readiness.streak >= spec.readiness.successes
+        )
 
 
 def begin(spec: ServiceSpec, run: RunId, now: float) -> Health:
@@ -123,14 +112,15 @@ def begin(spec: ServiceSpec, run: RunId, now: float) -> Health:
             started=False,
             ready=False,
             tallies=((ProbeKind.STARTUP, Tally(due)),),
+            loading_since=now,
             started_by=None if spec.startup.budget is None else now + spec.startup.budget,
         )
-    return _start_watching(spec, run, now, Health(started=True, ready=False))
+    return watched(spec, run, now, Health(started=True, ready=False))
 
 
 def resume(spec: ServiceSpec, run: RunId, now: float) -> Health:
     """Return the health of a run that had started long ago and was adopted just now."""
-    return _start_watching(spec, run, now, Health(started=True, ready=False))
+    return watched(spec, run, now, Health(started=True, ready=False))
 
 
 def awake(health: Health, lost: float, now: float) -> Health:
@@ -149,35 +139,36 @@ def awake(health: Health, lost: float, now: float) -> Health:
     return replace(
         health,
         tallies=tallies,
+        loading_since=health.loading_since + lost,
         started_by=None if health.started_by is None else health.started_by + lost,
         healthy_since=None if health.healthy_since is None else health.healthy_since + lost,
         lenient_until=now + RESUME_GRACE,
     )
 
 
-def adapt(spec: ServiceSpec, run: RunId, started_at: float, health: Health, now: float) -> Health:
+def adapt(spec: ServiceSpec, run: RunId, health: Health, now: float) -> Health:
     """Return the health of a run whose probes are described anew while it lives."""
-    if not health.started:
-        if spec.startup is None:
-            return _start_watching(spec, run, now, health)
-        budget = spec.startup.budget
-        tally = health.tally(ProbeKind.STARTUP) or Tally(now)
-        started_by = None if budget is None else started_at + budget
-        return replace(health, tallies=((ProbeKind.STARTUP, tally),), started_by=started_by)
+    if not health.started and spec.startup is None:
+        return watched(spec, run, now, health)
+    kinds = _AFTER_START if health.started else (ProbeKind.STARTUP,)
     tallies = []
-    for kind in (ProbeKind.READINESS, ProbeKind.LIVENESS, ProbeKind.TRANSACTION):
+    for kind in kinds:
         probe = spec.probe(kind)
         if probe is not None:
             old = health.tally(kind) or Tally(now)
             # A shorter period holds from now on, not after the longer one has passed once more.
             tallies.append((kind, replace(old, due=min(old.due, now + probe.every))))
     health = replace(health, tallies=tuple(tallies))
-    if not health.ready and _works(spec, health):
+    if not health.started:
+        budget = None if spec.startup is None else spec.startup.budget
+        return replace(health, started_by=None if budget is None else health.loading_since + budget)
+    if not health.ready and health.works(spec):
         return replace(health, ready=True, healthy_since=now)
     return health
 
 
-def _start_watching(spec: ServiceSpec, run: RunId, now: float, health: Health) -> Health:
+def watched(spec: ServiceSpec, run: RunId, now: float, health: Health) -> Health:
+    """Return the health of a run that has started just now: the other probes are asked."""
     tallies: list[tuple[ProbeKind, Tally]] = []
     if spec.readiness is not None:
         tallies.append((ProbeKind.READINESS, Tally(now)))
@@ -187,7 +178,7 @@ def _start_watching(spec: ServiceSpec, run: RunId, now: float, health: Health) -
         spread = 0.5 + 0.5 * fraction(spec.name, run, "liveness")
         tallies.append((ProbeKind.LIVENESS, Tally(now + spec.liveness.every * spread)))
     if spec.transaction is not None:
-        due = now + _until_next(spec, run) * (0.5 + 0.5 * fraction(spec.name, run, "first"))
+        due = now + until_next(spec, run) * (0.5 + 0.5 * fraction(spec.name, run, "first"))
         tallies.append((ProbeKind.TRANSACTION, Tally(due)))
     # Without a readiness probe, having started is all that can be known.
     ready = spec.readiness is None
@@ -215,7 +206,7 @@ def ask(spec: ServiceSpec, health: Health, now: float) -> tuple[Health, tuple[Pr
     if not due:
         return health, ()
     tallies = tuple(
-        (kind, replace(tally, asking=True, due=now + _probe(spec, kind).every))
+        (kind, replace(tally, asking=True, due=now + spec.asked(kind).every))
         if kind in due
         else (kind, tally)
         for kind, tally in health.tallies
@@ -228,176 +219,11 @@ def overdue(spec: ServiceSpec, health: Health, now: float) -> Dead | None:
     if health.started_by is None or now < health.started_by or spec.startup is None:
         return None
     last = health.spoken.detail if health.spoken else "the startup probe had no answer"
-    why = f"did not start within {_seconds(spec.startup.budget or 0)}: {last}"
-    return Dead(why, hung=health.spoken is None or _does_not_speak(health.spoken))
+    why = f"did not start within {spec.startup.budget or 0:g} s: {last}"
+    return Dead(why, hung=health.spoken is None or health.spoken.is_mute())
 
 
-def judge(
-    spec: ServiceSpec, run: RunId, health: Health, kind: ProbeKind, result: ProbeResult, now: float
-) -> tuple[Health, tuple[Verdict, ...]]:
-    """Count one result. A result of a probe that is not being asked changes nothing."""
-    tally = health.tally(kind)
-    if tally is None or not tally.asking:
-        return health, ()
-    health = replace(health, spoken=result, spoken_kind=kind, spoken_at=now)
-    probe = _probe(spec, kind)
-    if is_excused(spec.busy_deadline, kind, tally, result, now):
-        return _excuse(probe, health, kind, tally, result, now)
-    if result.ok is None or (not result.ok and now < health.lenient_until):
-        return _put(
-            health, kind, replace(tally, asking=False, due=soon(probe, kind, tally, now))
-        ), ()
-    sign = 1 if result.ok else -1
-    streak = tally.streak + sign if tally.streak * sign > 0 else sign
-    if kind is ProbeKind.TRANSACTION and result.ok:
-        due = tally.due - probe.every + _until_next(spec, run)
-    else:
-        due = soon(probe, kind, tally, now)
-    counted = Tally(
-        max(due, now),
-        asking=False,
-        streak=streak,
-        last=result,
-        last_at=now,
-        notice=result.notice if result.ok else tally.notice,
-        # Silence that is past its excuse must not be given another at the next question.
-        excused_since=tally.excused_since if result.busy and not result.ok else None,
-    )
-    health = _put(health, kind, counted)
-    if result.ok and result.busy is not None:
-        health = replace(health, working=result.busy)
-    verdicts: tuple[Verdict, ...]
-    match kind:
-        case ProbeKind.STARTUP:
-            if streak < probe.successes:
-                return health, ()
-            health = _start_watching(spec, run, now, health)
-            return health, (BecameReady(result.detail),) if health.ready else ()
-        case ProbeKind.READINESS:
-            health, verdicts = _judge_readiness(probe, health, streak, result, now)
-        case ProbeKind.LIVENESS:
-            verdicts = tuple(_judge_liveness(probe, streak, result))
-        case ProbeKind.TRANSACTION:
-            health, verdicts = _judge_transaction(spec, probe, health, streak, result, now)
-        case _:
-            assert_never(kind)
-    if not result.ok:
-        return health, verdicts
-    health, noticed = _notice_change(health, now)
-    return health, (*verdicts, *noticed)
-
-
-def _judge_readiness(
-    probe: ProbeSpec, health: Health, streak: int, result: ProbeResult, now: float
-) -> tuple[Health, tuple[Verdict, ...]]:
-    if not health.ready and streak >= probe.successes and not _transaction_fails(health):
-        return replace(health, ready=True, healthy_since=now), (BecameReady(result.detail),)
-    if health.ready and -streak >= probe.failures:
-        health = replace(health, ready=False, healthy_since=None)
-        transaction = health.tally(ProbeKind.TRANSACTION)
-        if transaction is not None and not transaction.asking:
-            # What answers /health wrongly is probably broken: sooner known, sooner healed.
-            health = _put(health, ProbeKind.TRANSACTION, replace(transaction, due=now))
-        return health, (BecameUnready(f"{in_a_row(-streak)}: {result.detail}"),)
-    return health, (FirstFailure(result.detail),) if health.ready and streak == -1 else ()
-
-
-def _judge_liveness(probe: ProbeSpec, streak: int, result: ProbeResult) -> Iterator[Verdict]:
-    # At least, not equal: a threshold lowered by a reload must still be noticed.
-    if -streak >= probe.failures:
-        yield _dead(ProbeKind.LIVENESS, streak, result)
-    elif streak == -1:
-        yield FirstFailure(result.detail)
-
-
-def _judge_transaction(
-    spec: ServiceSpec,
-    probe: ProbeSpec,
-    health: Health,
-    streak: int,
-    result: ProbeResult,
-    now: float,
-) -> tuple[Health, tuple[Verdict, ...]]:
-    if result.ok:
-        if health.ready or not _works(spec, health):
-            return health, ()
-        return replace(health, ready=True, healthy_since=now), (BecameReady(result.detail),)
-    if -streak >= probe.failures:
-        return health, (_dead(ProbeKind.TRANSACTION, streak, result),)
-    if health.ready:
-        # Once is enough for this: it was tried in earnest, and it did not work.
-        why = f"{in_a_row(-streak)}: {result.detail}"
-        return replace(health, ready=False, healthy_since=None), (BecameUnready(why),)
-    return health, (FirstFailure(result.detail),) if streak == -1 else ()
-
-
-def _dead(kind: ProbeKind, streak: int, result: ProbeResult) -> Dead:
-    why = f"failed its {kind} probe {in_a_row(-streak)}: {result.detail}"
-    return Dead(why, hung=_does_not_speak(result))
-
-
-def _does_not_speak(result: ProbeResult) -> bool:
-    return result.ok is False and result.fault in (Fault.SILENT, Fault.UNREACHABLE)
-
-
-def _works(spec: ServiceSpec, health: Health) -> bool:
-    """Tell whether every probe that decides on it says that the run does its work."""
-    if _transaction_fails(health):
-        return False
-    tally = health.tally(ProbeKind.READINESS)
-    return spec.readiness is None or (
-        tally is not None and tally.streak >= spec.readiness.successes
-    )
-
-
-def _transaction_fails(health: Health) -> bool:
-    tally = health.tally(ProbeKind.TRANSACTION)
-    return tally is not None and tally.streak < 0
-
-
-def _notice_change(health: Health, now: float) -> tuple[Health, tuple[Noticed, ...]]:
-    """Return what is to be told of the notice: once for each change, and no more than may be."""
-    notice = health.notice()
-    recent = tuple(at for at in health.notices_at if now - at < NOTICE_WINDOW)
-    if notice == health.told_notice or len(recent) >= NOTICES:
-        return health, ()
-    health = replace(health, told_notice=notice, notices_at=(*recent, now))
-    return health, (Noticed(notice or "it works as asked again"),)
-
-
-def _put(health: Health, kind: ProbeKind, tally: Tally) -> Health:
-    tallies = tuple((its, tally if its is kind else old) for its, old in health.tallies)
-    return replace(health, tallies=tallies)
-
-
-def _probe(spec: ServiceSpec, kind: ProbeKind) -> ProbeSpec:
-    probe = spec.probe(kind)
-    assert probe is not None, f"{spec.name} has no {kind} probe, and yet a tally of it"  # noqa: S101
-    return probe
-
-
-# Work that excuses ---------------------------------------------------------------------------
-
-
-def _excuse(
-    probe: ProbeSpec, health: Health, kind: ProbeKind, tally: Tally, result: ProbeResult, now: float
-) -> tuple[Health, tuple[Verdict, ...]]:
-    begins = tally.excused_since is None
-    since = now if begins else tally.excused_since
-    excused = replace(
-        tally,
-        asking=False,
-        due=soon(probe, kind, tally, now),
-        excused_since=since if result.busy else None,
-    )
-    health = _put(health, kind, excused)
-    told = result.ok is False and begins and now - health.told_busy_at >= NOTICE_WINDOW
-    if not told:
-        return health, ()
-    return replace(health, told_busy_at=now), (Excused(result.detail),)
-
-
-def _until_next(spec: ServiceSpec, run: RunId) -> float:
+def until_next(spec: ServiceSpec, run: RunId) -> float:
     """Return the seconds from one transaction to the next, while all goes well.
 
     Less than the period by what it takes to fail as often as decides: within one period from its
@@ -410,7 +236,3 @@ def _until_next(spec: ServiceSpec, run: RunId) -> float:
 def in_a_row(count: int) -> str:
     """Return how often something happened, in words."""
     return "once" if count == 1 else f"{count} times in a row"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:g} s"

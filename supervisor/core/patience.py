@@ -1,25 +1,21 @@
 """What is made of a service that works on something: what is excused, put off, and for how long.
 
 A server with one thread cannot answer while it works, and a costly question should not compete with
-somebody's. Both have a bound, since a connection that lies idle looks like work.
+somebody's. Both have a bound, `busy_deadline`, since a connection that lies idle looks like work.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from supervisor.core.events import Fault, ProbeResult
-from supervisor.core.spec import ProbeKind, ProbeSpec
-
-if TYPE_CHECKING:
-    from supervisor.core.health import Tally
+from supervisor.core.health import Tally
+from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
 
 SOONEST: Final = 0.05
 LATEST: Final = 10.0
 """Seconds, at least and at most, until a transaction that failed or was put off is asked again."""
 
 
-def waits_for_idleness(
-    probe: ProbeSpec, tally: "Tally | None", deadline: float, now: float
-) -> bool:
+def waits_for_idleness(spec: ServiceSpec, kind: ProbeKind, tally: Tally | None, now: float) -> bool:
     """Tell whether a question that is due is put off if the service works on something now.
 
     Not one that has failed already: whether it was right must be known.
@@ -27,11 +23,11 @@ def waits_for_idleness(
     if tally is None or tally.streak < 0:
         return False
     since = tally.excused_since
-    return probe.idle and (since is None or now - since < deadline)
+    return spec.asked(kind).idle and (since is None or now - since < spec.busy_deadline)
 
 
 def is_excused(
-    deadline: float, kind: ProbeKind, tally: "Tally", result: ProbeResult, now: float
+    deadline: float, kind: ProbeKind, tally: Tally, result: ProbeResult, now: float
 ) -> bool:
     """Tell whether a result counts for nothing because the service works on something."""
     since = tally.excused_since
@@ -48,7 +44,7 @@ def is_excused(
     return result.fault is Fault.SILENT and worked and in_time
 
 
-def soon(probe: ProbeSpec, kind: ProbeKind, tally: "Tally", now: float) -> float:
+def soon(probe: ProbeSpec, kind: ProbeKind, tally: Tally, now: float) -> float:
     """Return when to ask next where the last answer was no success."""
     if kind is not ProbeKind.TRANSACTION:
         return max(tally.due, now)

@@ -6,11 +6,10 @@ an exponential backoff whose jitter is a function of unit and run, not of chance
 
 from dataclasses import dataclass
 from math import inf
-from typing import assert_never
 
 from supervisor.core.events import Exit, RunId
 from supervisor.core.exits import describe_exit, succeeded
-from supervisor.core.health import fraction
+from supervisor.core.jitter import fraction
 from supervisor.core.spec import Backoff, GiveUp, RestartSpec
 
 
@@ -75,18 +74,8 @@ def after_exit(
 ) -> tuple[Record, Verdict]:
     """Decide on a run that ended though nobody asked it to."""
     words = describe_exit(ending)
-    match spec.policy:
-        case "never":
-            if succeeded(ending):
-                return record, Done(words)
-            return record, Enough(f"{words}; its restart policy is never")
-        case "on-failure":
-            if succeeded(ending):
-                return record, Done(words)
-        case "always":
-            pass
-        case _:
-            assert_never(spec.policy)
+    if succeeded(ending) and spec.policy != "always":
+        return record, Done(words)
     return after_failure(spec, record, name, run, words, now)
 
 
@@ -94,10 +83,10 @@ def after_failure(
     spec: RestartSpec, record: Record, name: str, run: RunId, words: str, now: float
 ) -> tuple[Record, Verdict]:
     """Decide on a run that failed, whatever the policy says of exits."""
-    recent = prune((*record.recent, now), spec.give_up, now)
-    record = Record(record.in_a_row + 1, recent)
     if spec.policy == "never":
         return record, Enough(f"{words}; its restart policy is never")
+    recent = prune((*record.recent, now), spec.give_up, now)
+    record = Record(record.in_a_row + 1, recent)
     if spec.give_up is not None and len(recent) >= spec.give_up.after:
         within = (
             f"{now - recent[0]:.1f} s (limit {spec.give_up.after} in {spec.give_up.within:g} s)"

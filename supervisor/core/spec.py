@@ -355,6 +355,12 @@ class ServiceSpec:
             case ProbeKind.TRANSACTION:
                 return self.transaction
 
+    def asked(self, kind: ProbeKind) -> ProbeSpec:
+        """Return the probe of a kind that the spec is known to have."""
+        probe = self.probe(kind)
+        assert probe is not None, f"{self.name} has no {kind} probe, and yet it is asked"  # noqa: S101
+        return probe
+
     def all_ports(self) -> tuple[int, ...]:
         """Return every TCP port of this service, held sockets first, each once."""
         held = (port for socket in self.sockets for _, port in socket.addresses)

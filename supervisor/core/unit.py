@@ -22,7 +22,7 @@ from typing import assert_never
 
 from supervisor.core import health as probes
 from supervisor.core.ailments import ailment
-from supervisor.core.effects import Note
+from supervisor.core.effects import Effect, Note
 from supervisor.core.events import Exit, RunId
 from supervisor.core.health import Health
 from supervisor.core.remedy import Chart
@@ -286,3 +286,7 @@ class Unit:
                 return "completed"
             case _:
                 assert_never(self.phase)
+
+
+Step = tuple[Unit, tuple[Effect, ...]]
+"""What an event makes of a unit: the unit as it is after it, and what is to be done about it."""

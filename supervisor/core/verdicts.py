@@ -1,4 +1,4 @@
-"""What follows from the results of probes: what `supervisor.core.health` tells the unit."""
+"""What follows from the results of probes: what `supervisor.core.judgement` tells the unit."""
 
 from dataclasses import dataclass
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from supervisor.core.health import fraction
+from supervisor.core.jitter import fraction
 
 HOLD: Final = 60.0
 LONGEST_HOLD: Final = 480.0

@@ -39,8 +39,9 @@ from supervisor.core.events import (
     Spawned,
     SpawnFailed,
 )
+from supervisor.core.overlap import Overlap
 from supervisor.core.spec import Condition, Dependency, FleetSpec, ProbeKind
-from supervisor.core.turn import Fleet, Overlap, Turn
+from supervisor.core.turn import Fleet, Turn
 from supervisor.core.unit import (
     Blocked,
     Clearing,

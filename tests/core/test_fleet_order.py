@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core import fleet as fleets
-from supervisor.core import health as probes
 from supervisor.core.effects import Signal, Spawn, Topic
 from supervisor.core.events import ExitCode, ExitSignal
+from supervisor.core.jitter import fraction
 from supervisor.core.spec import Condition, ServiceSpec
 from supervisor.core.unit import Goal
 from tests.core.simulation import World
@@ -325,5 +325,5 @@ def test_a_long_chain_comes_up_and_goes_down(count: int) -> None:
 
 
 def test_jitter_is_the_same_for_the_same_run() -> None:
-    assert probes.fraction("a", 1) == probes.fraction("a", 1)
-    assert probes.fraction("a", 1) != probes.fraction("a", 2)
+    assert fraction("a", 1) == fraction("a", 1)
+    assert fraction("a", 1) != fraction("a", 2)

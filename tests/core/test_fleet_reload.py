@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from supervisor.core import fleet as fleets
 from supervisor.core.effects import Signal, Spawn, Topic
 from supervisor.core.events import ExitCode, ExitSignal, RunId, Stop
@@ -136,6 +138,52 @@ def test_a_failed_service_that_is_described_anew_gets_another_chance() -> None:
     assert world.done(Spawn) == ["a", "c"]
 
 
+def test_what_somebody_stopped_stays_so_though_not_all_of_it_could_be_ended() -> None:
+    world = _up(service("a"))
+    world.stop("a")
+    world.exits("a", TERMINATED)
+    world.cleared("a", "pid 12")
+    assert world.unit("a").phase == Failed(left=RunId(1))
+    _reload(world, replace(service("a"), description="described anew"))
+    assert world.unit("a").goal is Goal.DOWN
+
+
+@pytest.mark.parametrize("rolling", [False, True])
+def test_what_runs_though_it_was_disabled_is_restarted_when_it_is_enabled_and_changed(
+    rolling: bool,
+) -> None:
+    off = replace(service("a"), enabled=False)
+    world = _up(off)
+    world.start("a")
+    world.spawned("a")
+    new = replace(service("a"), command=("other",))
+    world.reloads(fleet_spec(new), ("a",), rolling=rolling)
+    assert world.runs_fairly(lambda: world.unit("a").run() == 2 and world.fleet.settled("a"))
+
+
+@pytest.mark.parametrize("rolling", [False, True])
+def test_what_comes_back_changed_while_its_stop_is_held_back_is_restarted(rolling: bool) -> None:
+    db = service("db")
+    world = _up(service("web", needs=(("db", Condition.READY),)), db, service("a"))
+    _reload(world, service("a"))
+    assert world.done(Signal) == ["web"]
+    other = replace(db, command=("other",))
+    world.reloads(fleet_spec(service("a"), other), ("db",), rolling=rolling)
+    assert world.runs_fairly(lambda: world.unit("db").run() == 2 and world.fleet.settled("db"))
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_what_comes_back_disabled_is_stopped_in_its_turn(enabled: bool) -> None:
+    db = replace(service("db"), enabled=enabled)
+    world = _up(service("web", needs=(("db", Condition.READY),)), db, service("a"))
+    _reload(world, service("a"))
+    off = replace(db, command=("other",), enabled=False)
+    _reload(world, service("a"), off, restarting=("db",))
+    assert world.done(Signal) == ["web"]
+    assert world.runs_fairly(lambda: world.phase("db") == "Stopped")
+    assert world.unit("db").last_run == 1
+
+
 def test_dependencies_are_those_of_the_new_configuration() -> None:
     world = _up(service("web"), service("db"))
     _reload(world, service("web", needs=(("db", Condition.READY),)), service("db"))
@@ -151,6 +199,17 @@ def test_a_rolling_reload_keeps_the_old_run_until_the_new_one_is_ready() -> None
     assert world.fleet.overlaps["a"].incoming
     assert world.runs_fairly(lambda: world.fleet.settled("a"))
     assert world.unit("a").run() == 2
+
+
+def test_what_comes_in_takes_over_when_a_reload_drops_the_probe_that_it_waits_for() -> None:
+    spec = service("a", readiness=probe())
+    world = _up(spec)
+    world.roll("a")
+    world.spawned("a", world.places["a"].second)
+    assert world.fleet.overlaps["a"].incoming
+    _reload(world, service("a"))
+    assert world.unit("a").run() == 2
+    assert world.unit("a").ready()
 
 
 def test_a_fleet_goes_on_from_where_an_earlier_daemon_was() -> None:

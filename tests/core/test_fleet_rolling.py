@@ -6,8 +6,8 @@ import pytest
 
 from supervisor.core.effects import Clear, Signal, Spawn, Topic
 from supervisor.core.events import ExitCode, ExitSignal, Probed, RunId
+from supervisor.core.overlap import ROLL_TIMEOUT, can_overlap
 from supervisor.core.spec import Condition, ProbeKind, ServiceSpec, SocketSpec
-from supervisor.core.turn import ROLL_TIMEOUT, can_overlap
 from tests.core.simulation import World
 from tests.core.specimens import NO, YES, fleet_spec, probe, service
 

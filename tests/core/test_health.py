@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 
 from supervisor.core import health as probes
 from supervisor.core.events import ProbeResult, RunId
-from supervisor.core.health import (
-    FIRST_STARTUP_PROBE,
-    NOTICE_WINDOW,
-    NOTICES,
-    RESUME_GRACE,
-    Health,
-)
+from supervisor.core.health import FIRST_STARTUP_PROBE, RESUME_GRACE, Health
+from supervisor.core.judgement import NOTICE_WINDOW, NOTICES, judge
 from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
 from supervisor.core.verdicts import (
     BecameReady,
@@ -39,7 +34,7 @@ def _answers(
         now = at + 10.0 * count
         health, asked = probes.ask(spec, health, now)
         assert kind in asked
-        health, more = probes.judge(spec, RUN, health, kind, result, now)
+        health, more = judge(spec, RUN, health, kind, result, now)
         verdicts.extend(more)
     return health, verdicts
 
@@ -177,13 +172,13 @@ def test_an_answer_nobody_waits_for_changes_nothing() -> None:
     spec = service(readiness=probe(), liveness=probe())
     health = probes.begin(spec, RUN, 0.0)
     for kind in ProbeKind:
-        assert probes.judge(spec, RUN, health, kind, NO, 1.0) == (health, ())
+        assert judge(spec, RUN, health, kind, NO, 1.0) == (health, ())
 
 
 def test_a_startup_answer_after_the_start_changes_nothing() -> None:
     spec = service(startup=probe(), readiness=probe())
     health, _ = _answers(spec, probes.begin(spec, RUN, 0.0), STARTUP, YES)
-    assert probes.judge(spec, RUN, health, STARTUP, NO, 200.0) == (health, ())
+    assert judge(spec, RUN, health, STARTUP, NO, 200.0) == (health, ())
 
 
 def test_a_probe_is_not_asked_twice_at_once() -> None:
@@ -197,9 +192,9 @@ def test_a_probe_is_not_asked_twice_at_once() -> None:
 def test_the_next_question_comes_a_period_after_the_last() -> None:
     spec = service(readiness=probe(every=2.0))
     health, _ = probes.ask(spec, probes.begin(spec, RUN, 0.0), 0.0)
-    quick, _ = probes.judge(spec, RUN, health, READINESS, YES, 0.5)
+    quick, _ = judge(spec, RUN, health, READINESS, YES, 0.5)
     assert probes.deadline(quick) == 2.0
-    slow, _ = probes.judge(spec, RUN, health, READINESS, YES, 3.5)
+    slow, _ = judge(spec, RUN, health, READINESS, YES, 3.5)
     assert probes.deadline(slow) == 3.5
 
 
@@ -280,7 +275,7 @@ def test_a_probe_that_is_told_nothing_withdraws_no_notice_of_another() -> None:
         health, asked = probes.ask(spec, health, 100.0 * at)
         assert asked == (READINESS, LIVENESS)
         for kind, notice in ((READINESS, readiness), (LIVENESS, liveness)):
-            health, more = probes.judge(spec, RUN, health, kind, _saying(notice), 100.0 * at)
+            health, more = judge(spec, RUN, health, kind, _saying(notice), 100.0 * at)
             told += more
         assert health.notice() == (readiness or liveness)
     assert told == [BecameReady("200 OK"), Noticed("a"), Noticed("b")]
@@ -327,7 +322,7 @@ def test_notices_are_bounded_and_the_last_word_is_true(
 def test_a_reload_keeps_the_notice_and_what_was_told_of_it() -> None:
     spec = service(readiness=probe())
     health, _ = _answers(spec, probes.begin(spec, RUN, 100.0), READINESS, _saying("a"))
-    health = probes.adapt(service(readiness=probe(every=1.0)), RUN, 100.0, health, 101.0)
+    health = probes.adapt(service(readiness=probe(every=1.0)), RUN, health, 101.0)
     assert health.notice() == "a"
     _, verdicts = _answers(spec, health, READINESS, _saying("a"), at=200.0)
     assert verdicts == []
@@ -384,7 +379,7 @@ def test_after_a_sleep_all_is_asked_at_once_and_nothing_from_before_counts() -> 
     assert probes.deadline(health) == 301.0
     # What was under way when it slept is of another time, whatever it says.
     for kind in (READINESS, LIVENESS):
-        assert probes.judge(spec, RUN, health, kind, NO, 301.0) == (health, ())
+        assert judge(spec, RUN, health, kind, NO, 301.0) == (health, ())
     health, asked = probes.ask(spec, health, 301.0)
     assert asked == (READINESS, LIVENESS)
     assert health.ready
@@ -398,7 +393,7 @@ def test_failures_right_after_a_sleep_do_not_count(after: float, dead: bool) -> 
     health = probes.awake(probes.begin(spec, RUN, 100.0), 0.0, 1000.0)
     health, asked = probes.ask(spec, health, 1000.0)
     assert asked == (LIVENESS,)
-    health, verdicts = probes.judge(spec, RUN, health, LIVENESS, NO, 1000.0 + after)
+    health, verdicts = judge(spec, RUN, health, LIVENESS, NO, 1000.0 + after)
     assert [type(verdict) for verdict in verdicts] == ([Dead] if dead else [])
     assert health.spoken == NO, "people are told all the same"
 

@@ -142,6 +142,7 @@ def test_a_line_read_while_the_run_is_cleared_decides_what_follows() -> None:
     unit, effects = run_through(unit, (6.0, LINE), (6.0, LINE), (6.0, Cleared(ONE)))
     assert topics(effects) == ["remedy", "restarting"]
     assert unit.phase == Blocked()
+    assert unit.reason == "needed remedy mps; restart 1 at once"
 
 
 def test_a_way_to_end_calls_for_a_rule_unless_it_is_our_own_doing() -> None:
@@ -301,6 +302,7 @@ def test_a_rule_may_give_up_at_once_and_say_why() -> None:
     assert unit.phase == Failed()
     assert unit.reason == "see config.toml (remedy config)"
     assert topics(effects) == ["exited", "remedy", "gave-up"]
+    assert unit.restarts == 0, "it was not restarted"
     told = Remedy("config", OutputTrigger("MPS"), give_up="see config.toml")
     unit, effects = run_through(running(told), (5.0, LINE), *ended(6.0))
     assert unit.phase == Failed()

@@ -664,7 +664,7 @@ TABLE: dict[str, str] = {
         spawned      =
         spawn failed =
         cannot spawn =
-        adopted      Running UP adopted
+        adopted      Running UP Abandon adopted
         exited       =
         cleared      =
         left over    =

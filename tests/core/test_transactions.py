@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from supervisor.core import health as probes
 from supervisor.core.effects import Ask, Note, Signal, Topic
+from supervisor.core.ending import DUMP_TIME
 from supervisor.core.events import (
     Admitted,
     Event,
@@ -23,10 +24,10 @@ from supervisor.core.events import (
     Start,
     TimePassed,
 )
-from supervisor.core.health import NOTICE_WINDOW
+from supervisor.core.judgement import NOTICE_WINDOW, judge
 from supervisor.core.patience import LATEST, SOONEST
 from supervisor.core.spec import ProbeKind, ProbeSpec, ServiceSpec
-from supervisor.core.step import DUMP_TIME, step
+from supervisor.core.step import step
 from supervisor.core.unit import Running, Stopping, Unit
 from supervisor.core.verdicts import (
     BecameReady,
@@ -99,7 +100,7 @@ def judged(
 ) -> tuple[probes.Health, tuple[Verdict, ...]]:
     health, asked = probes.ask(spec, health, now)
     assert kind in asked
-    return probes.judge(spec, ONE, health, kind, result, now)
+    return judge(spec, ONE, health, kind, result, now)
 
 
 # When it is asked ----------------------------------------------------------------------------
@@ -122,14 +123,14 @@ def test_what_breaks_is_known_to_be_broken_within_one_period(
     assert due is not None
     assert 0.4 * every <= due - now <= 0.9 * every, "spread, and well within the first period"
     health, _ = probes.ask(spec, health, due)
-    health, _ = probes.judge(spec, number, health, TRANSACTION, YES, due)
+    health, _ = judge(spec, number, health, TRANSACTION, YES, due)
     last_success = due
     verdicts: tuple[Verdict, ...] = ()
     for _ in range(failures):
         asked_at = probes.deadline(health)
         assert asked_at is not None
         health, _ = probes.ask(spec, health, asked_at)
-        health, verdicts = probes.judge(spec, number, health, TRANSACTION, NO, asked_at)
+        health, verdicts = judge(spec, number, health, TRANSACTION, NO, asked_at)
         due = asked_at
     assert isinstance(verdicts[-1], Dead)
     shortest = SOONEST * failures  # of a period that nobody would choose
@@ -141,7 +142,7 @@ def test_a_slow_success_delays_nothing() -> None:
     spec = service(transaction=seldom(100.0))
     health = probes.begin(spec, ONE, 0.0)
     health, _ = probes.ask(spec, health, 90.0)
-    health, _ = probes.judge(spec, ONE, health, TRANSACTION, YES, 115.0)
+    health, _ = judge(spec, ONE, health, TRANSACTION, YES, 115.0)
     due = probes.deadline(health)
     assert due is not None
     assert 170.0 <= due <= 180.0, "counted from the question, not from the answer"
@@ -181,7 +182,7 @@ def test_a_lost_readiness_makes_it_due_at_once() -> None:
     health, _ = judged(spec, health, READINESS, NO, 10.0)
     health, asked = probes.ask(spec, health, 19.0)
     assert asked == (READINESS,), "one failure is no verdict"
-    health, verdicts = probes.judge(spec, ONE, health, READINESS, NO, 20.0)
+    health, verdicts = judge(spec, ONE, health, READINESS, NO, 20.0)
     assert [type(v) for v in verdicts] == [BecameUnready]
     _, asked = probes.ask(spec, health, 20.0)
     assert asked == (TRANSACTION,)
@@ -475,7 +476,7 @@ def test_the_journal_is_told_once_in_a_while_that_silence_is_excused() -> None:
         for result in (BUSY, BUSY, YES):
             health, _ = probes.ask(spec, health, at)
             for kind in (READINESS, LIVENESS):
-                health, verdicts = probes.judge(spec, ONE, health, kind, result, at)
+                health, verdicts = judge(spec, ONE, health, kind, result, at)
                 told += [(at, v.why) for v in verdicts if isinstance(v, Excused)]
             at += 5.0
     assert told == [(at, BUSY.detail) for at in (100.0, 700.0, 1300.0)]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from supervisor.core.effects import Ask, Clear, Kill, Note, Signal, Spawn, Topic
+from supervisor.core.ending import KILL_AGAIN, ORPHAN_GRACE
 from supervisor.core.events import (
     Admitted,
     Adopted,
@@ -29,7 +30,7 @@ from supervisor.core.events import (
     TimePassed,
 )
 from supervisor.core.spec import ProbeKind, ServiceSpec, StopSpec
-from supervisor.core.step import KILL_AGAIN, ORPHAN_GRACE, step
+from supervisor.core.step import step
 from supervisor.core.unit import (
     Blocked,
     Clearing,
@@ -160,6 +161,16 @@ def test_stop_overtakes_a_crash_that_is_being_cleared() -> None:
     assert (unit.phase, unit.goal) == (Stopped(), Goal.DOWN)
 
 
+def test_a_restart_overtakes_a_crash_that_is_being_cleared() -> None:
+    unit, _ = run_through(
+        _running(service(restart=strict(after=1))),
+        (5.0, Exited(ONE, ExitSignal(11))),
+        (5.0, Restart("x")),
+        (5.0, Cleared(ONE)),
+    )
+    assert (unit.phase, unit.restarts) == (Blocked(), 0)
+
+
 def test_an_operators_restart_forgives_the_failure_under_way() -> None:
     spec = service(liveness=probe(failures=1, every=1.0), restart=strict(after=1))
     unit, _ = run_through(
@@ -285,6 +296,19 @@ def test_a_proven_run_that_hangs_has_still_been_proven() -> None:
     )
     assert unit.record.in_a_row == 1
     assert unit.phase == Waiting(86_402.2)
+
+
+def test_so_has_one_that_only_liveness_asks() -> None:
+    spec = service(liveness=probe(every=1.0, failures=1), restart=strict(after=2))
+    unit, _ = run_through(_running(spec), *_crash(1.0, 1), *_again(1.2, 2))
+    unit, _ = run_through(
+        unit,
+        (86_400.0, TimePassed()),
+        (86_400.0, Probed(RunId(2), ProbeKind.LIVENESS, NO)),
+        (86_401.0, Exited(RunId(2), ExitSignal(9))),
+        (86_401.0, Cleared(RunId(2))),
+    )
+    assert unit.phase == Waiting(86_401.2)
 
 
 def test_reasons_on_the_way_to_ready() -> None:
@@ -446,6 +470,29 @@ def test_an_adopted_run_that_was_still_loading_is_asked_again() -> None:
     assert deeds(effects) == ended, "its budget has begun again with the adoption"
 
 
+def test_a_reload_takes_nothing_from_the_time_to_start() -> None:
+    """What began with an adoption, or was slept through, is not counted after all."""
+    spec = service(startup=probe(every=1.0, budget=5.0))
+    other = Respec(replace(spec, description="described anew"))
+    adopted, _ = step(Unit(spec), Adopted(ONE, PID, -100.0, started=False), 10.0)
+    slept, _ = step(_running(spec), Resumed(60.0), 64.0)
+    for unit, end in ((adopted, 15.0), (slept, 65.0)):
+        unit, _ = step(unit, other, end - 0.5)
+        unit, _ = step(unit, TimePassed(), end - 0.4)
+        assert isinstance(unit.phase, Running)
+        assert unit.deadline() == end
+        assert isinstance(step(unit, TimePassed(), end)[0].phase, Stopping)
+
+
+def test_a_budget_that_is_new_counts_from_the_start_of_the_run() -> None:
+    unit = _running(service(startup=probe(every=60.0)), at=10.0)
+    unit, _ = step(unit, TimePassed(), 11.0)
+    unit, _ = step(unit, Respec(service(startup=probe(every=60.0, budget=30.0))), 12.0)
+    assert unit.deadline() == 40.0
+    unit, _ = step(unit, Respec(service(startup=probe(every=60.0))), 13.0)
+    assert unit.deadline() is None, "a probe is under way, and may take for ever"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "state", "asked"),
     [
@@ -471,11 +518,40 @@ def test_probes_are_described_anew_while_the_run_lives(
     before: dict[str, Any], after: dict[str, Any], state: str, asked: list[ProbeKind]
 ) -> None:
     unit = _running(service(**before))
+    ready = unit.ready()
     unit, effects = step(unit, Respec(service(**after)), 2.0)
-    assert effects == ()
+    assert topics(effects) == (["ready"] if unit.ready() and not ready else [])
     assert unit.state() == state
     _, effects = step(unit, TimePassed(), 2.0)
     assert [e.kind for e in effects if isinstance(e, Ask)] == asked
+
+
+def test_the_reason_is_of_probes_that_there_are() -> None:
+    loading = _running(service(startup=probe()))
+    for after, reason in (
+        (service(), "running; it has no probe that could say whether it works"),
+        (service(readiness=probe()), "waiting for the readiness probe"),
+        (service(startup=probe(every=1.0)), "waiting for the startup probe"),
+    ):
+        assert step(loading, Respec(after), 2.0)[0].reason == reason
+    spec = service(readiness=probe(every=1.0, failures=1), transaction=probe(failures=9))
+    unit, _ = run_through(_running(spec), *_answer(ProbeKind.READINESS, YES, 1.0))
+    broken, _ = run_through(unit, *_answer(ProbeKind.TRANSACTION, NO, 60.0))
+    assert broken.reason == "transaction probe failed once: 503 Service Unavailable"
+    without = Respec(replace(spec, transaction=None))
+    mended, effects = step(broken, without, 61.0)
+    assert (mended.state(), mended.since) == ("healthy", 61.0)
+    assert mended.reason == "works by the probes that it has now"
+    assert effects == (Note(Topic.READY, mended.reason, ONE),)
+    neither, _ = run_through(broken, *_answer(ProbeKind.READINESS, NO, 61.0))
+    assert neither.state() == "broken"
+    unready, effects = step(neither, without, 62.0)
+    assert (unready.state(), effects) == ("unready", ())
+    assert unready.reason == "readiness probe failed once: 503 Service Unavailable"
+    spec = service(readiness=probe(), liveness=probe())
+    unit, _ = run_through(_running(spec), *_answer(ProbeKind.READINESS, YES, 1.0))
+    unit, _ = run_through(unit, *_answer(ProbeKind.LIVENESS, NO, 9.0))
+    assert step(unit, Respec(replace(spec, liveness=None)), 10.0)[0].reason == "200 OK"
 
 
 def test_a_shorter_period_and_a_longer_budget_hold_at_once() -> None:
@@ -488,6 +564,11 @@ def test_a_shorter_period_and_a_longer_budget_hold_at_once() -> None:
     assert deeds(effects) == [Signal(ONE, 15, dump=True)]
     slow = _running(service(liveness=probe(every=60.0)))
     fast, _ = step(slow, Respec(service(liveness=probe(every=1.0))), 2.0)
+    assert fast.deadline() == 3.0
+    slow = _running(service(startup=probe(every=60.0)))
+    slow, _ = run_through(slow, *_answer(ProbeKind.STARTUP, NO, 0.1))
+    assert slow.deadline() == 60.1
+    fast, _ = step(slow, Respec(service(startup=probe(every=1.0))), 2.0)
     assert fast.deadline() == 3.0
 
 
