@@ -22,7 +22,7 @@ test:  ## Run the whole test suite
 	@scripts/environment.sh tts,neural,dev
 	.venv/bin/python -m pytest -n 4 --dist worksteal
 
-mutants:  ## See that the tests of the core notice small wrongs in it (some minutes)
+mutants:  ## See that the tests of the core notice small wrongs in it (two minutes)
 	@scripts/environment.sh tts,neural,dev
 	.venv/bin/python -m tests.mutants.core_mutants
 

@@ -85,7 +85,7 @@ def after_end(unit: Unit, ended: Clearing, policy: tuple[Effect, ...], now: floa
 
     The unit is where restart policy has put it, and `policy` is what would be told of that.
     """
-    rule, why = ended.remedy, ended.failure
+    rule, why = ended.remedy if unit.heals else None, ended.failure
     notes: tuple[Effect, ...] = ()
     if rule is None and ended.failure is None and ended.exit is not None:
         # What the supervisor ended itself, because it hung, says nothing by how it ended.

@@ -56,7 +56,12 @@ class Turn:
 
 
 def shaped(fleet: Fleet) -> Fleet:
-    """Return the fleet with the graph that its units' specs draw."""
-    specs = [unit.spec for unit in fleet.units.values()]
-    edges = {s.name: tuple(d.on for d in s.depends_on) for s in specs}
+    """Return the fleet with the graph that its units' specs draw.
+
+    What leaves may need what has left already.
+    """
+    edges = {
+        name: tuple(d.on for d in unit.spec.depends_on if d.on in fleet.units)
+        for name, unit in fleet.units.items()
+    }
     return replace(fleet, edges=edges, dependents=graph.dependents(edges))

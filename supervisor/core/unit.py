@@ -192,7 +192,8 @@ class Unit:
     record: Record = field(default_factory=Record)
     chart: Chart = field(default_factory=Chart)
     heals: bool = True
-    """False of a run that is to take over from one which serves: its failure is final."""
+    """No remedy may begin if False: of a run that is to take over from one which serves, whose
+    failure is final, and while an operator's word waits for others to be done."""
     steps: int = 0
     """Steps of remedies that were ever begun; their numbers."""
     beside: Beside | None = None

@@ -66,7 +66,12 @@ class Work:
         if other is not None and run is not None and run == other.unit.run():
             self._deliver_to_overlap(name, other, event)
             return
-        unit = self._step(name, self.units[name], event)
+        if name in self.held_back:
+            # Its end is decided on: a remedy that begins now would be abandoned.
+            unit = self._step(name, replace(self.units[name], heals=False), event)
+            unit = replace(unit, heals=True)
+        else:
+            unit = self._step(name, self.units[name], event)
         self.units[name] = unit
         if other is not None and other.incoming and not isinstance(unit.phase, Running):
             self._promote(name, unit, other.unit)
@@ -180,7 +185,8 @@ class Work:
         that begins leaves `rolls` and an admitted unit leaves `Blocked`, so rounds are bounded by
         the number of units.
         """
-        while self._end_what_may_end() or self._roll_what_may_roll() or self._admit():
+        # What cannot be rolled is to end, and others must know before they do.
+        while self._roll_what_may_roll() or self._end_what_may_end() or self._admit():
             pass
         left = self._forget_what_has_left()
         fleet = replace(

@@ -1,13 +1,11 @@
 """A fleet in virtual time on a fake operating system that may be as hostile as a test likes.
 
 The world performs every effect of the core and checks, after each turn, that what the core
-believes of a unit is what the world knows of it: no process without a phase for it, no phase
-that waits for something that will never come. It repeats no event and heals nothing.
+believes of a unit is what the world knows of it (`invariants.py`): no process without a phase for
+it, no phase that waits for something that will never come. It repeats no event and heals nothing.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from math import inf
 from typing import assert_never
 
 from supervisor.core import fleet as fleets
@@ -39,111 +37,20 @@ from supervisor.core.events import (
     Spawned,
     SpawnFailed,
 )
-from supervisor.core.overlap import Overlap
-from supervisor.core.spec import Condition, Dependency, FleetSpec, ProbeKind
-from supervisor.core.turn import Fleet, Turn
+from supervisor.core.spec import FleetSpec, ProbeKind
+from supervisor.core.turn import Turn
 from supervisor.core.unit import (
-    Blocked,
-    Clearing,
-    Completed,
-    Failed,
     Goal,
-    Healing,
     Running,
-    Spawning,
-    Stopped,
     Stopping,
     Unit,
-    Waiting,
 )
+from tests.core import invariants
+from tests.core.places import Place, Process, Slot
 from tests.core.specimens import BUSY, PUT_OFF, YES
 
 TURNS_AT_ONE_INSTANT = 3
 """How often time may pass without moving on before it is a busy loop."""
-
-
-@dataclass(slots=True)
-class Process:
-    """A process of the fake system."""
-
-    run: RunId
-    signals: list[int] = field(default_factory=list)
-    ended: Exit | None = None
-    """How it ended, if it has; the core may not have been told yet."""
-
-    @property
-    def stubborn(self) -> bool:
-        """Every third run ignores SIGTERM."""
-        return self.run % 3 == 0
-
-    @property
-    def must_die(self) -> bool:
-        """Tell whether it would end if it were let."""
-        return 9 in self.signals or (bool(self.signals) and not self.stubborn)
-
-
-def _starting(fleet: Fleet) -> list[str]:
-    main = [name for name, unit in fleet.units.items() if unit.starting()]
-    return main + [n for n, o in fleet.overlaps.items() if o.incoming and o.unit.starting()]
-
-
-def _expected(unit: Unit) -> tuple[RunId | None, RunId | None, RunId | None]:
-    """Return what the world must have of a unit in this phase: `Slot.has`."""
-    match unit.phase:
-        case Spawning(run=run):
-            return (run, None, None)
-        case Running(run=run) | Stopping(run=run):
-            return (None, run, None)
-        case Clearing(run=run):
-            return (None, None, run)
-        case Stopped() | Blocked() | Waiting() | Healing() | Failed() | Completed():
-            return (None, None, None)
-        case _:
-            assert_never(unit.phase)
-
-
-@dataclass(slots=True)
-class Slot:
-    """What the world knows of one run."""
-
-    spawning: RunId | None = None
-    process: Process | None = None
-    clearing: RunId | None = None
-
-    def has(self) -> tuple[RunId | None, RunId | None, RunId | None]:
-        """Return the run as it is being started, as it lives, and as it is being cleared."""
-        return (
-            self.spawning,
-            self.process.run if self.process is not None else None,
-            self.clearing,
-        )
-
-
-@dataclass(slots=True)
-class Place(Slot):
-    """What the world knows of one service."""
-
-    second: Slot = field(default_factory=Slot)
-    """The other of two runs that live at once."""
-    probes: list[tuple[RunId, ProbeKind]] = field(default_factory=list)
-    """In flight, those of older runs included."""
-    patient: set[tuple[RunId, ProbeKind]] = field(default_factory=set)
-    """Those of them that are put off if the service is busy."""
-    highest: int = 0
-    """No run has had a higher number."""
-    asked_to_end: RunId | None = None
-    """The run that an operator wants ended, until it has."""
-    restart_asked: bool = False
-    retries: list[float] = field(default_factory=list)
-    """When failures were retried since an operator last forgave."""
-    not_before: float = 0.0
-    """The next spawn may not come earlier, unless an operator asks."""
-    left_over: bool = False
-    steps: list[int] = field(default_factory=list)
-    """Steps of remedies that are being taken."""
-    lived: set[RunId] = field(default_factory=set)
-    spawns: list[float] = field(default_factory=list)
-    """Since an operator last forgave."""
 
 
 class World:
@@ -153,10 +60,7 @@ class World:
         self.now = 1000.0
         self.fleet = fleets.assemble(spec, self.now)
         self.places = {name: Place() for name in self.fleet.units}
-        self.above = {
-            name: set(graph.closure(self.fleet.dependents, [name])) - {name}
-            for name in self.fleet.units
-        }
+        self.above = self._above()
         """Each name with all that depend on it, directly or not."""
         self.deeds: list[tuple[str, Effect]] = []
         """All effects but notes."""
@@ -351,7 +255,7 @@ class World:
         """Run fairly until every unit of the fleet is ready."""
         return self.runs_fairly(lambda: all(unit.ready() for unit in self.fleet.units.values()))
 
-    # What must hold --------------------------------------------------------------------------
+    # What the core does ----------------------------------------------------------------------
 
     def unit(self, name: str) -> Unit:
         return self.fleet.units[name]
@@ -363,12 +267,14 @@ class World:
         """Return the names that effects of this kind were for, in order."""
         return [name for name, effect in self.deeds if isinstance(effect, kind)]
 
+    def _above(self) -> dict[str, set[str]]:
+        needed = self.fleet.dependents
+        return {name: set(graph.closure(needed, [name])) - {name} for name in self.fleet.units}
+
     def _carry_out(self, turn: Turn) -> None:
         before, self.fleet, self.touched = self.fleet, turn.fleet, turn.touched
-        self.above = {
-            name: set(graph.closure(self.fleet.dependents, [name])) - {name}
-            for name in self.fleet.units
-        }
+        if self.fleet.dependents is not before.dependents:
+            self.above = self._above()
         for name, unit in self.fleet.units.items():
             same = unit == before.units.get(name)
             if not (same and before.overlaps.get(name) == self.fleet.overlaps.get(name)):
@@ -379,15 +285,15 @@ class World:
             self._perform(name, effect)
         for name, place in list(self.places.items()):
             if name in self.fleet.units:
-                self._check(name)
+                invariants.check(self, name)
             else:
                 assert place.has() == place.second.has() == (None, None, None), f"{name} has left"
                 assert name in turn.touched
                 assert not place.steps, f"a remedy of {name} goes on"
                 del self.places[name]
         # A reload may have lowered the limit below what is starting already.
-        most = max(self.fleet.start_limit, len(_starting(before)))
-        starting = _starting(self.fleet)
+        most = max(self.fleet.start_limit, len(invariants.starting(before)))
+        starting = invariants.starting(self.fleet)
         assert len(starting) <= most, f"too many are starting: {starting}"
 
     def _follow_the_swap(self, name: str, place: Place) -> None:
@@ -427,9 +333,11 @@ class World:
                 assert run > place.highest, f"{name}: run {run} is not new"
                 assert slot.has() == (None, None, None)
                 if slot is place:
-                    assert not self.unmet(unit), f"{name} starts before {self.unmet(unit)}"
+                    assert not invariants.unmet(self, unit), (
+                        f"{name} starts before {invariants.unmet(self, unit)}"
+                    )
                     assert self.now >= place.not_before, f"{name} is restarted too early"
-                    self._count_spawn(name, place, unit)
+                    invariants.count_spawn(self, name, place, unit)
                 else:
                     assert unit.ready(), f"{name}: a run beside one that does not serve"
                     assert not unit.spec.ports, f"{name}: both runs would bind its port"
@@ -442,7 +350,7 @@ class World:
                     assert counted or run != unit.run(), f"{name}: what is asked to end is dumped"
                 process.signals.append(effect.signal)
                 if isinstance(unit.phase, Stopping) and unit.phase.failure is None:
-                    self._check_order(name)
+                    invariants.check_order(self, name)
                 elif slot.process is process and run != unit.run():
                     overlap = self.fleet.overlaps[name]
                     assert not overlap.incoming, f"{name}: what comes in is ended"
@@ -464,7 +372,7 @@ class World:
                 if not effect.even_if_busy:
                     assert kind is ProbeKind.TRANSACTION, f"{name}: {kind} waits for idleness"
                     place.patient.add((run, kind))
-                self._check_patience(name, asked, kind)
+                invariants.check_patience(self, name, asked, kind)
             case Apply(number=number):
                 assert number not in place.steps
                 assert unit.goal is Goal.UP, f"{name}: a remedy for what is not wanted"
@@ -472,34 +380,6 @@ class World:
                 assert len(place.steps) <= 2, f"{name}: one beside it and one to heal it"
             case _:
                 assert_never(effect)
-
-    def _count_spawn(self, name: str, place: Place, unit: Unit) -> None:
-        """See that no more runs begin than restart policy and all remedies allow together.
-
-        Each run but the first is one that policy has allowed (fewer than `after` failures within
-        its window) or the one use of a rule. The first may have been decided on before the window.
-        """
-        place.spawns.append(self.now)
-        policy = unit.spec.restart.give_up
-        if policy is None or policy.within > min(
-            (r.limit.within for r in unit.spec.remedies), default=0
-        ):
-            return
-        recent = [at for at in place.spawns if self.now - at < policy.within]
-        most = policy.after + sum(r.limit.times for r in unit.spec.remedies if r.restart)
-        assert len(recent) <= most, f"{name}: {len(recent)} runs, and {most} are allowed"
-
-    def _check_patience(self, name: str, unit: Unit, kind: ProbeKind) -> None:
-        """Check that no run is excused for longer than it may be."""
-        assert isinstance(unit.phase, Running)
-        tally = unit.phase.health.tally(kind)
-        assert tally is not None
-        waits = (unit.phase.run, kind) in self.places[name].patient
-        if waits and tally.excused_since is not None:
-            patience = self.now - tally.excused_since
-            assert patience < unit.spec.busy_deadline, (
-                f"{name}: its transaction is put off for ever"
-            )
 
     def _process(self, name: str, run: RunId) -> Process:
         process = self._slot(name, run).process
@@ -528,109 +408,3 @@ class World:
             place.retries = []
             place.not_before = 0.0
             place.spawns = []
-
-    def _check_order(self, name: str) -> None:
-        for other in self.above[name]:
-            place = self.places[other]
-            ends = place.asked_to_end is not None and place.asked_to_end == self.unit(other).run()
-            assert not ends, f"{name} ends before {other}, which needs it and is to end too"
-
-    def _check(self, name: str) -> None:
-        place, unit = self.places[name], self.fleet.units[name]
-        overlap = self.fleet.overlaps.get(name)
-        if overlap is None:
-            assert place.second.has() == (None, None, None), f"{name}: a run is forgotten"
-        else:
-            self._check_overlap(name, unit, place.second, overlap)
-        assert unit.reason
-        phase = unit.phase
-        if unit.goal is Goal.DOWN:
-            assert isinstance(phase, Stopped | Spawning | Stopping | Clearing | Failed)
-        else:
-            assert not isinstance(phase, Stopped)
-        assert place.has() == _expected(unit), f"{name}: {phase}"
-        deadline = unit.deadline()
-        if isinstance(phase, Stopping):
-            assert deadline is not None, f"{name} may never end"
-        if isinstance(phase, Waiting):
-            assert deadline == phase.until
-        if isinstance(phase, Healing):
-            assert phase.number in place.steps, f"{name} waits for no remedy"
-            assert deadline == phase.until < inf
-        under_way = {unit.beside.number} if unit.beside is not None else set()
-        under_way |= {phase.number} if isinstance(phase, Healing) else set()
-        assert set(place.steps) == under_way, f"{name}: nobody waits for a step of a remedy"
-        if isinstance(phase, Running):
-            for kind, tally in phase.health.tallies:
-                if tally.asking:
-                    assert (phase.run, kind) in place.probes, f"{name} waits for no {kind} probe"
-                else:
-                    assert deadline is not None
-                    assert deadline <= tally.due
-            assert phase.health.started or phase.health.tallies, f"{name} is never asked"
-        if isinstance(phase, Blocked):
-            room = len(_starting(self.fleet)) < self.fleet.start_limit
-            assert self.unmet(unit) or not room, f"{name} is blocked by nothing"
-        if name in self.fleet.held_back:
-            ending = [other for other in self.above[name] if self._ends(other)]
-            held = ending or isinstance(phase, Spawning)
-            assert held, f"the end of {name} is held back by nothing"
-
-    def _check_overlap(self, name: str, unit: Unit, slot: Slot, overlap: Overlap) -> None:
-        second = overlap.unit
-        assert second.run() is not None, f"{name}: an overlap with nothing in it"
-        assert second.run() != unit.run()
-        assert slot.has() == _expected(second), f"{name}: {second.phase}"
-        if overlap.incoming:
-            assert overlap.until < inf
-            assert isinstance(unit.phase, Running), f"{name}: it need not wait to take over"
-            assert isinstance(second.phase, Spawning | Running)
-            assert not second.ready(), f"{name}: it is ready and does not take over"
-            assert second.goal is Goal.UP
-        else:
-            assert second.goal is Goal.DOWN
-            if isinstance(second.phase, Stopping):
-                assert second.deadline() is not None, f"{name}: its second run may never end"
-
-    def _ends(self, name: str) -> bool:
-        unit = self.fleet.units[name]
-        overlap = self.fleet.overlaps.get(name)
-        if overlap is not None and not overlap.incoming:
-            return True
-        if unit.run() is None:
-            return False
-        asked = name in self.fleet.held_back or unit.goal is Goal.DOWN
-        return asked or isinstance(unit.phase, Stopping | Clearing)
-
-    def unmet(self, unit: Unit) -> list[str]:
-        """Return the dependencies that do not hold now."""
-        return [d.on for d in unit.spec.depends_on if not self._met(d)]
-
-    def _met(self, dependency: Dependency) -> bool:
-        unit = self.fleet.units[dependency.on]
-        if dependency.on in self.fleet.held_back:
-            return False
-        if isinstance(unit.phase, Completed):
-            return True
-        if not isinstance(unit.phase, Running) or dependency.condition is Condition.COMPLETED:
-            return False
-        return dependency.condition is Condition.STARTED or unit.phase.health.ready
-
-    def at_rest(self, name: str) -> bool:
-        """Tell whether a unit is where it can stay, all going well."""
-        unit = self.fleet.units[name]
-        match unit.phase:
-            case Stopped():
-                return unit.goal is Goal.DOWN
-            case Failed():
-                return unit.goal is Goal.UP or self.places[name].left_over
-            case Completed():
-                return True
-            case Running():
-                return unit.ready()
-            case Blocked():
-                return bool(self.unmet(unit)) and all(map(self.at_rest, self.unmet(unit)))
-            case Spawning() | Stopping() | Clearing() | Waiting() | Healing():
-                return False
-            case _:
-                assert_never(unit.phase)

@@ -95,6 +95,22 @@ def test_nobody_starts_what_is_about_to_leave() -> None:
     assert list(world.fleet.units) == ["a"]
 
 
+def test_what_leaves_later_than_what_it_needs_can_still_be_named() -> None:
+    migrate = service("migrate")
+    migrate = replace(migrate, restart=replace(migrate.restart, policy="never"))
+    world = World(fleet_spec(service("web", needs=(("migrate", Condition.COMPLETED),)), migrate))
+    world.start("web")
+    world.spawned("migrate")
+    world.exits("migrate", ExitCode(0))
+    world.cleared("migrate")
+    world.spawned("web")
+    _reload(world, service("a"))
+    assert set(world.fleet.units) == {"a", "web"}
+    world.start("web")
+    world.stop("web")
+    assert world.runs_fairly(lambda: set(world.fleet.units) == {"a"})
+
+
 def test_a_live_change_holds_without_a_restart() -> None:
     world = _up(service("a", restart=strict(after=5)))
     _reload(world, service("a", restart=strict(after=1)))

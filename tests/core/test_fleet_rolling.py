@@ -231,3 +231,19 @@ def test_dependents_do_not_notice() -> None:
     assert world.runs_fairly(lambda: world.fleet.settled("a"))
     assert world.done(Spawn) == ["a"]
     assert world.unit("web").run() == ONE
+
+
+def test_what_cannot_be_rolled_ends_in_its_turn() -> None:
+    world = World(fleet_spec(service("web", needs=(("db", Condition.READY),)), service("db")))
+    world.start("db")
+    world.spawned("db")
+    world.start("web")
+    world.stop("web")
+    world.restart("db")
+    world.roll("web")
+    assert world.done(Signal) == [], "the database waits for what needs it, and is to end too"
+    world.spawned("web")
+    assert world.done(Signal) == ["web"]
+    world.exits("web", ExitSignal(15))
+    world.cleared("web")
+    assert world.done(Signal) == ["web", "db"]

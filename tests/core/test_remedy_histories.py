@@ -7,7 +7,6 @@ The world counts every start against what restart policy and the limits of all r
 from dataclasses import replace
 
 from hypothesis import given
-from hypothesis import strategies as st
 
 from supervisor.core.events import ExitCode
 from supervisor.core.spec import (
@@ -22,16 +21,17 @@ from supervisor.core.spec import (
     ServiceSpec,
 )
 from supervisor.core.unit import Failed
+from tests.core.histories import Move, Verb, comes_to_rest, histories, play
+from tests.core.random_fleets import fleets_of
 from tests.core.simulation import World
 from tests.core.specimens import fleet_spec, service
-from tests.core.test_fleet_histories import Move, Verb, comes_to_rest, fleets_of, play
 
 TROUBLE: tuple[Verb, ...] = (
     "spawn", "spawn", "die", "report", "clear", "match", "match", "answer", "apply", "wait",
 )  # fmt: skip
 OTHERS: tuple[Verb, ...] = ("start", "restart", "stop", "roll", "reload", "forget", "sleep", "fair")
-trouble = st.builds(Move, st.sampled_from(TROUBLE), st.integers(0, 255))
-anything = st.builds(Move, st.sampled_from((*TROUBLE, *TROUBLE, *OTHERS)), st.integers(0, 255))
+trouble = histories(*TROUBLE, least=20, most=60)
+anything = histories(*TROUBLE, *TROUBLE, *OTHERS, least=20, most=60)
 
 
 def at_once(*rules: Remedy, after: int = 3) -> ServiceSpec:
@@ -40,7 +40,7 @@ def at_once(*rules: Remedy, after: int = 3) -> ServiceSpec:
     return replace(service(restart=policy), remedies=rules)
 
 
-@given(fleets_of(most=1, rules=True), st.lists(trouble, min_size=20, max_size=60))
+@given(fleets_of(most=1, rules=True), trouble)
 def test_trouble_without_end(spec: FleetSpec, history: list[Move]) -> None:
     world = World(spec)
     world.start(*world.places)
@@ -49,7 +49,7 @@ def test_trouble_without_end(spec: FleetSpec, history: list[Move]) -> None:
     comes_to_rest(world)
 
 
-@given(fleets_of(most=2, rules=True), st.lists(anything, min_size=20, max_size=60))
+@given(fleets_of(most=2, rules=True), anything)
 def test_trouble_and_operators(spec: FleetSpec, history: list[Move]) -> None:
     world = World(spec)
     world.start(*world.places)

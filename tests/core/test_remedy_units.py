@@ -29,6 +29,7 @@ from supervisor.core.events import (
 )
 from supervisor.core.healing import ANSWER_GRACE
 from supervisor.core.spec import (
+    Condition,
     ExitTrigger,
     OutputTrigger,
     PortFree,
@@ -358,6 +359,32 @@ def test_an_adopted_run_is_treated_by_what_it_was_started_with() -> None:
     healed = replace(unit, chart=replace(unit.chart, in_force=("mps",), of_run=("mps",)))
     _, effects = step(healed, LINE, 1.0)
     assert topics(effects) == ["remedy-skipped"]
+
+
+def test_no_remedy_begins_when_a_stop_is_held_back() -> None:
+    """It would be abandoned in the same turn, in the midst of what it does."""
+    db = replace(service("db"), remedies=(replace(SLOW, when=ExitTrigger(codes=(1,))),))
+    world = World(fleet_spec(db, service("web", needs=(("db", Condition.READY),))))
+    world.start("web")
+    assert world.comes_up()
+    world.stop("db", "web")
+    world.exits("db", ExitCode(1))
+    world.cleared("db")
+    assert world.done(Apply) == []
+    assert world.phase("db") == "Stopped"
+
+
+def test_nor_does_one_that_ended_the_run_before_the_stop() -> None:
+    db = replace(service("db"), remedies=(SLOW,))
+    world = World(fleet_spec(db, service("web", needs=(("db", Condition.READY),))))
+    world.start("web")
+    assert world.comes_up()
+    world.matches("db", "MPS", ONE)
+    world.stop("db", "web")
+    world.exits("db", TERMINATED)
+    world.cleared("db")
+    assert world.done(Apply) == []
+    assert world.phase("db") == "Stopped"
 
 
 # Rolling restarts ------------------------------------------------------------------------------

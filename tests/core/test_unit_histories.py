@@ -1,9 +1,6 @@
 """Histories of one unit whose end is not plain from a single step."""
 
 from dataclasses import replace
-from typing import Any
-
-import pytest
 
 from supervisor.core.effects import Ask, Clear, Kill, Note, Signal, Spawn, Topic
 from supervisor.core.ending import KILL_AGAIN, ORPHAN_GRACE
@@ -18,8 +15,6 @@ from supervisor.core.events import (
     ExitSignal,
     Held,
     Probed,
-    ProbeResult,
-    Respec,
     Restart,
     Resumed,
     RunId,
@@ -29,7 +24,7 @@ from supervisor.core.events import (
     Stop,
     TimePassed,
 )
-from supervisor.core.spec import ProbeKind, ServiceSpec, StopSpec
+from supervisor.core.spec import ProbeKind, StopSpec
 from supervisor.core.step import step
 from supervisor.core.unit import (
     Blocked,
@@ -37,12 +32,12 @@ from supervisor.core.unit import (
     Completed,
     Failed,
     Goal,
-    Running,
     Stopped,
     Stopping,
     Unit,
     Waiting,
 )
+from tests.core.probing import ONE, asked_at, running
 from tests.core.specimens import (
     NO,
     PID,
@@ -56,19 +51,6 @@ from tests.core.specimens import (
     topics,
 )
 
-ONE = RunId(1)
-
-
-def _running(spec: ServiceSpec, at: float = 0.0) -> Unit:
-    unit, _ = run_through(Unit(spec), (at, Start("x")), (at, Admitted()), (at, Spawned(ONE, PID)))
-    assert isinstance(unit.phase, Running)
-    return unit
-
-
-def _answer(kind: ProbeKind, result: ProbeResult, *times: float) -> list[tuple[float, Event]]:
-    """Return, for each time, the asking and the answer."""
-    return [e for at in times for e in ((at, TimePassed()), (at, Probed(ONE, kind, result)))]
-
 
 def _crash(at: float, run: int) -> list[tuple[float, Event]]:
     ended = Exited(RunId(run), ExitSignal(11))
@@ -81,7 +63,7 @@ def _again(at: float, run: int) -> list[tuple[float, Event]]:
 
 def test_a_stop_goes_from_term_to_kill_and_kills_again() -> None:
     spec = replace(service(), stop=StopSpec(signal=2, timeout=3.0))
-    unit, effects = step(_running(spec), Stop("x"), 10.0)
+    unit, effects = step(running(spec), Stop("x"), 10.0)
     assert deeds(effects) == [Signal(ONE, 2)]
     assert unit.deadline() == 13.0
     assert step(unit, TimePassed(), 12.9) == (unit, ())
@@ -100,7 +82,7 @@ def test_a_stop_goes_from_term_to_kill_and_kills_again() -> None:
 
 
 def test_what_is_to_end_gets_its_time_in_full_after_a_sleep() -> None:
-    unit, _ = step(_running(service()), Stop("x"), 10.0)
+    unit, _ = step(running(service()), Stop("x"), 10.0)
     assert unit.deadline() == 20.0
     unit, effects = step(unit, Resumed(60.0), 75.0)
     assert effects == ()
@@ -110,22 +92,22 @@ def test_what_is_to_end_gets_its_time_in_full_after_a_sleep() -> None:
 
 
 def test_orphans_get_what_is_left_of_the_time_to_stop() -> None:
-    unit, _ = step(_running(service()), Stop("x"), 10.0)
+    unit, _ = step(running(service()), Stop("x"), 10.0)
     _, effects = step(unit, Exited(ONE, ExitCode(0)), 14.0)
     assert deeds(effects) == [Clear(ONE, 6.0)]
 
 
 def test_orphans_of_a_crash_get_a_short_grace() -> None:
-    _, effects = step(_running(service()), Exited(ONE, ExitCode(1)), 14.0)
+    _, effects = step(running(service()), Exited(ONE, ExitCode(1)), 14.0)
     assert deeds(effects) == [Clear(ONE, ORPHAN_GRACE)]
     impatient = replace(service(), stop=StopSpec(timeout=0.25))
-    _, effects = step(_running(impatient), Exited(ONE, ExitCode(1)), 14.0)
+    _, effects = step(running(impatient), Exited(ONE, ExitCode(1)), 14.0)
     assert deeds(effects) == [Clear(ONE, 0.25)]
 
 
 def test_start_while_stopping_starts_again_and_counts_no_failure() -> None:
     unit, effects = run_through(
-        _running(service()),
+        running(service()),
         (5.0, Stop("x")),
         (5.0, Start("y")),
         (6.0, Exited(ONE, ExitSignal(15))),
@@ -139,7 +121,7 @@ def test_start_while_stopping_starts_again_and_counts_no_failure() -> None:
 
 def test_two_restarts_are_one() -> None:
     unit, effects = run_through(
-        _running(service()),
+        running(service()),
         (5.0, Restart("x")),
         (5.0, Restart("y")),
         (6.0, Exited(ONE, ExitSignal(15))),
@@ -153,7 +135,7 @@ def test_two_restarts_are_one() -> None:
 
 def test_stop_overtakes_a_crash_that_is_being_cleared() -> None:
     unit, _ = run_through(
-        _running(service()),
+        running(service()),
         (5.0, Exited(ONE, ExitSignal(11))),
         (5.0, Stop("x")),
         (5.0, Cleared(ONE)),
@@ -163,7 +145,7 @@ def test_stop_overtakes_a_crash_that_is_being_cleared() -> None:
 
 def test_a_restart_overtakes_a_crash_that_is_being_cleared() -> None:
     unit, _ = run_through(
-        _running(service(restart=strict(after=1))),
+        running(service(restart=strict(after=1))),
         (5.0, Exited(ONE, ExitSignal(11))),
         (5.0, Restart("x")),
         (5.0, Cleared(ONE)),
@@ -174,8 +156,8 @@ def test_a_restart_overtakes_a_crash_that_is_being_cleared() -> None:
 def test_an_operators_restart_forgives_the_failure_under_way() -> None:
     spec = service(liveness=probe(failures=1, every=1.0), restart=strict(after=1))
     unit, _ = run_through(
-        _running(spec),
-        *_answer(ProbeKind.LIVENESS, NO, 1.0),
+        running(spec),
+        *asked_at(ProbeKind.LIVENESS, NO, 1.0),
         (1.5, Restart("x")),
         (2.0, Exited(ONE, ExitSignal(15))),
         (2.0, Cleared(ONE)),
@@ -187,8 +169,8 @@ def test_dead_by_liveness_is_a_failure_however_politely_it_exits() -> None:
     spec = service(liveness=probe(failures=1, every=1.0))
     spec = replace(spec, restart=replace(spec.restart, policy="on-failure"))
     unit, effects = run_through(
-        _running(spec),
-        *_answer(ProbeKind.LIVENESS, NO, 1.0),
+        running(spec),
+        *asked_at(ProbeKind.LIVENESS, NO, 1.0),
         (2.0, Exited(ONE, ExitCode(0))),
         (2.0, Cleared(ONE)),
     )
@@ -205,7 +187,7 @@ def test_giving_up_and_the_way_back() -> None:
         *_again(2.4, 3),
         *_crash(3.0, 3),
     ]
-    unit, effects = run_through(_running(service(restart=strict(after=3))), *history)
+    unit, effects = run_through(running(service(restart=strict(after=3))), *history)
     assert unit.phase == Failed()
     assert unit.settled()
     assert unit.restarts == 2
@@ -238,16 +220,14 @@ def test_no_delay_means_no_waiting() -> None:
     spec = service()
     backoff = replace(spec.restart.backoff, first=0.0)
     spec = replace(spec, restart=replace(spec.restart, backoff=backoff))
-    unit, _ = run_through(_running(spec), *_crash(1.0, 1))
+    unit, _ = run_through(running(spec), *_crash(1.0, 1))
     assert unit.phase == Blocked()
 
 
 def test_a_one_shot_is_done_after_code_0() -> None:
     spec = service()
     spec = replace(spec, restart=replace(spec.restart, policy="never"))
-    unit, effects = run_through(
-        _running(spec), (5.0, Exited(ONE, ExitCode(0))), (5.0, Cleared(ONE))
-    )
+    unit, effects = run_through(running(spec), (5.0, Exited(ONE, ExitCode(0))), (5.0, Cleared(ONE)))
     assert unit.phase == Completed()
     assert unit.settled()
     assert unit.state() == "completed"
@@ -256,20 +236,20 @@ def test_a_one_shot_is_done_after_code_0() -> None:
 
 def test_the_first_exit_of_a_run_is_the_one_remembered() -> None:
     unit, _ = run_through(
-        _running(service()), (5.0, Exited(ONE, ExitCode(3))), (5.0, Exited(ONE, ExitSignal(9)))
+        running(service()), (5.0, Exited(ONE, ExitCode(3))), (5.0, Exited(ONE, ExitSignal(9)))
     )
     assert unit.last_exit == ExitCode(3)
 
 
 def test_a_proven_run_clears_the_record_when_it_crashes() -> None:
-    unit = _running(service(restart=strict(after=2)))
+    unit = running(service(restart=strict(after=2)))
     unit, _ = run_through(unit, *_crash(1.0, 1), *_again(1.2, 2), *_crash(11.2, 2))
     assert unit.phase == Waiting(11.2 + 0.2), "ten seconds of health have cleared the first"
     assert unit.restarts == 2
 
 
 def test_an_unproven_run_does_not() -> None:
-    unit = _running(service(restart=strict(after=2)))
+    unit = running(service(restart=strict(after=2)))
     unit, _ = run_through(unit, *_crash(1.0, 1), *_again(1.2, 2), *_crash(11.19, 2))
     assert unit.phase == Failed()
 
@@ -281,7 +261,7 @@ def test_a_proven_run_that_hangs_has_still_been_proven() -> None:
         liveness=probe(every=30.0, failures=1),
         restart=strict(after=2),
     )
-    unit, _ = run_through(_running(spec), *_crash(1.0, 1), *_again(1.2, 2))
+    unit, _ = run_through(running(spec), *_crash(1.0, 1), *_again(1.2, 2))
     two = RunId(2)
     unit, _ = run_through(
         unit,
@@ -300,7 +280,7 @@ def test_a_proven_run_that_hangs_has_still_been_proven() -> None:
 
 def test_so_has_one_that_only_liveness_asks() -> None:
     spec = service(liveness=probe(every=1.0, failures=1), restart=strict(after=2))
-    unit, _ = run_through(_running(spec), *_crash(1.0, 1), *_again(1.2, 2))
+    unit, _ = run_through(running(spec), *_crash(1.0, 1), *_again(1.2, 2))
     unit, _ = run_through(
         unit,
         (86_400.0, TimePassed()),
@@ -313,15 +293,15 @@ def test_so_has_one_that_only_liveness_asks() -> None:
 
 def test_reasons_on_the_way_to_ready() -> None:
     spec = service(startup=probe(every=1.0), readiness=probe(every=1.0))
-    unit = _running(spec)
+    unit = running(spec)
     assert (unit.reason, unit.state()) == ("waiting for the startup probe", "loading")
-    unit, _ = run_through(unit, *_answer(ProbeKind.STARTUP, YES, 1.0))
+    unit, _ = run_through(unit, *asked_at(ProbeKind.STARTUP, YES, 1.0))
     assert (unit.reason, unit.state()) == ("waiting for the readiness probe", "unready")
-    unit, effects = run_through(unit, *_answer(ProbeKind.READINESS, YES, 1.0))
+    unit, effects = run_through(unit, *asked_at(ProbeKind.READINESS, YES, 1.0))
     assert (unit.reason, unit.state()) == ("200 OK", "healthy")
     assert topics(effects) == ["ready"]
     assert unit.settled()
-    unit, effects = run_through(unit, *_answer(ProbeKind.READINESS, NO, 2.0, 3.0, 4.0))
+    unit, effects = run_through(unit, *asked_at(ProbeKind.READINESS, NO, 2.0, 3.0, 4.0))
     assert unit.reason == "readiness probe failed 3 times in a row: 503 Service Unavailable"
     assert topics(effects) == ["probe-failed", "unready"]
     assert not unit.settled()
@@ -329,10 +309,10 @@ def test_reasons_on_the_way_to_ready() -> None:
 
 def test_a_notice_is_noted_and_changes_nothing_else() -> None:
     spec = service(readiness=probe(every=1.0, failures=1))
-    unit, _ = run_through(_running(spec), *_answer(ProbeKind.READINESS, YES, 1.0))
+    unit, _ = run_through(running(spec), *asked_at(ProbeKind.READINESS, YES, 1.0))
     words = "eSpeak speaks: model.pth is missing; fetch it"
     noticing = replace(YES, notice=words)
-    after, effects = run_through(unit, *_answer(ProbeKind.READINESS, noticing, 2.0, 3.0))
+    after, effects = run_through(unit, *asked_at(ProbeKind.READINESS, noticing, 2.0, 3.0))
     assert effects == (
         Ask(ONE, ProbeKind.READINESS),
         Note(Topic.NOTICE, words, ONE),
@@ -341,10 +321,10 @@ def test_a_notice_is_noted_and_changes_nothing_else() -> None:
     assert after.notice() == words
     assert (after.state(), after.reason, after.since) == ("healthy", unit.reason, unit.since)
     assert after.settled()
-    gone, effects = run_through(after, *_answer(ProbeKind.READINESS, YES, 4.0))
+    gone, effects = run_through(after, *asked_at(ProbeKind.READINESS, YES, 4.0))
     assert topics(effects) == ["notice"]
     assert gone.notice() is None
-    failing, _ = run_through(after, *_answer(ProbeKind.READINESS, NO, 4.0))
+    failing, _ = run_through(after, *asked_at(ProbeKind.READINESS, NO, 4.0))
     assert failing.notice() is None, "what does not work has a reason, not a notice"
     ended, _ = step(after, Exited(ONE, ExitCode(1)), 5.0)
     assert ended.notice() is None
@@ -353,7 +333,7 @@ def test_a_notice_is_noted_and_changes_nothing_else() -> None:
 def test_the_next_run_and_the_next_daemon_tell_a_notice_anew() -> None:
     spec = service(readiness=probe(every=1.0))
     noticing = replace(YES, notice="without its GPU")
-    unit, _ = run_through(_running(spec), *_answer(ProbeKind.READINESS, noticing, 1.0))
+    unit, _ = run_through(running(spec), *asked_at(ProbeKind.READINESS, noticing, 1.0))
     two = RunId(2)
     unit, effects = run_through(
         unit,
@@ -374,16 +354,16 @@ def test_the_next_run_and_the_next_daemon_tell_a_notice_anew() -> None:
 
 
 def test_a_unit_without_probes_is_ready_at_once() -> None:
-    unit = _running(service())
+    unit = running(service())
     assert unit.ready()
     assert unit.settled()
     assert unit.state() == "running"
     assert unit.deadline() is None
 
 
-def test_a_startup_that_is_too_slow_ends_the_run_with_the_last_answer() -> None:
+def test_a_startup_that_is_too_slow_ends_the_run_with_the_lastasked_at() -> None:
     spec = service(startup=probe(every=1.0, budget=5.0))
-    unit, _ = run_through(_running(spec), *_answer(ProbeKind.STARTUP, NO, 1.0, 2.0))
+    unit, _ = run_through(running(spec), *asked_at(ProbeKind.STARTUP, NO, 1.0, 2.0))
     assert step(unit, TimePassed(), 4.99)[0].goal is Goal.UP
     unit, effects = step(unit, TimePassed(), 5.0)
     assert deeds(effects) == [Signal(ONE, 15)]
@@ -394,36 +374,22 @@ def test_a_startup_that_is_too_slow_ends_the_run_with_the_last_answer() -> None:
 
 def test_a_prober_that_never_works_does_not_outlast_the_budget() -> None:
     spec = service(startup=probe(every=1.0, budget=5.0))
-    history = _answer(ProbeKind.STARTUP, PROBER_ERROR, 1.0, 2.0, 3.0, 4.0)
-    unit, effects = run_through(_running(spec), *history, (5.0, TimePassed()))
+    history = asked_at(ProbeKind.STARTUP, PROBER_ERROR, 1.0, 2.0, 3.0, 4.0)
+    unit, effects = run_through(running(spec), *history, (5.0, TimePassed()))
     assert deeds(effects) == [*[Ask(ONE, ProbeKind.STARTUP)] * 4, Signal(ONE, 15)]
     assert unit.reason == "did not start within 5 s: no descriptor left"
 
 
 def test_an_answer_after_the_exit_is_nothing() -> None:
     spec = service(readiness=probe(every=1.0))
-    unit, _ = run_through(_running(spec), (1.0, TimePassed()), (1.1, Exited(ONE, ExitCode(1))))
+    unit, _ = run_through(running(spec), (1.0, TimePassed()), (1.1, Exited(ONE, ExitCode(1))))
     assert isinstance(unit.phase, Clearing)
     assert step(unit, Probed(ONE, ProbeKind.READINESS, YES), 1.2) == (unit, ())
 
 
-def test_an_adopted_run_keeps_its_number_and_the_next_has_a_new_one() -> None:
-    unit, effects = step(Unit(service()), Adopted(RunId(41), PID, -100.0), 0.0)
-    assert topics(effects) == ["adopted"]
-    assert (unit.goal, unit.pid()) == (Goal.UP, PID)
-    unit, effects = run_through(unit, *_crash(1.0, 41), (1.2, TimePassed()), (1.2, Admitted()))
-    assert deeds(effects)[-1] == Spawn(RunId(42))
-
-
-def test_adoption_of_an_older_run_never_lets_a_number_come_twice() -> None:
-    unit = Unit(service(), last_run=RunId(50))
-    unit, _ = step(unit, Adopted(RunId(41), PID, -100.0), 0.0)
-    assert unit.last_run == 50
-
-
 def test_left_over_is_said_and_the_goal_down_is_not_reached() -> None:
     unit, effects = run_through(
-        _running(service()),
+        running(service()),
         (1.0, Stop("x")),
         (2.0, Exited(ONE, ExitSignal(15))),
         (2.0, Cleared(ONE, ("pid 12 python (state D)", "port 3001"))),
@@ -440,7 +406,7 @@ def test_left_over_is_said_and_the_goal_down_is_not_reached() -> None:
 
 def test_a_start_first_clears_what_the_last_stop_has_left() -> None:
     unit, _ = run_through(
-        _running(service()),
+        running(service()),
         (1.0, Stop("x")),
         (2.0, Exited(ONE, ExitSignal(15))),
         (2.0, Cleared(ONE, ("port 3001",))),
@@ -451,7 +417,7 @@ def test_a_start_first_clears_what_the_last_stop_has_left() -> None:
 
 def test_too_much_of_something_is_a_failure_of_the_run() -> None:
     unit, effects = run_through(
-        _running(service()),
+        running(service()),
         (5.0, Exceeded(ONE, "uses 5 GiB of memory, and may use 4")),
         (6.0, Exited(ONE, ExitCode(0))),
         (6.0, Cleared(ONE)),
@@ -459,117 +425,6 @@ def test_too_much_of_something_is_a_failure_of_the_run() -> None:
     assert isinstance(unit.phase, Waiting)
     assert "uses 5 GiB" in unit.reason
     assert topics(effects) == ["stopping", "exited", "restarting"]
-
-
-def test_an_adopted_run_that_was_still_loading_is_asked_again() -> None:
-    spec = service(startup=probe(every=1.0, budget=5.0), readiness=probe(every=1.0))
-    unit, _ = step(Unit(spec), Adopted(ONE, PID, -100.0, started=False), 10.0)
-    assert unit.state() == "loading"
-    unit, effects = step(unit, TimePassed(), 15.0)
-    ended = [Signal(ONE, 15, dump=True)]
-    assert deeds(effects) == ended, "its budget has begun again with the adoption"
-
-
-def test_a_reload_takes_nothing_from_the_time_to_start() -> None:
-    """What began with an adoption, or was slept through, is not counted after all."""
-    spec = service(startup=probe(every=1.0, budget=5.0))
-    other = Respec(replace(spec, description="described anew"))
-    adopted, _ = step(Unit(spec), Adopted(ONE, PID, -100.0, started=False), 10.0)
-    slept, _ = step(_running(spec), Resumed(60.0), 64.0)
-    for unit, end in ((adopted, 15.0), (slept, 65.0)):
-        unit, _ = step(unit, other, end - 0.5)
-        unit, _ = step(unit, TimePassed(), end - 0.4)
-        assert isinstance(unit.phase, Running)
-        assert unit.deadline() == end
-        assert isinstance(step(unit, TimePassed(), end)[0].phase, Stopping)
-
-
-def test_a_budget_that_is_new_counts_from_the_start_of_the_run() -> None:
-    unit = _running(service(startup=probe(every=60.0)), at=10.0)
-    unit, _ = step(unit, TimePassed(), 11.0)
-    unit, _ = step(unit, Respec(service(startup=probe(every=60.0, budget=30.0))), 12.0)
-    assert unit.deadline() == 40.0
-    unit, _ = step(unit, Respec(service(startup=probe(every=60.0))), 13.0)
-    assert unit.deadline() is None, "a probe is under way, and may take for ever"
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "state", "asked"),
-    [
-        ({"readiness": probe()}, {}, "running", []),
-        ({}, {"readiness": probe(every=1.0)}, "healthy", [ProbeKind.READINESS]),
-        ({"startup": probe(every=9.0)}, {}, "running", []),
-        (
-            {"startup": probe(every=9.0)},
-            {"readiness": probe(every=1.0)},
-            "unready",
-            [ProbeKind.READINESS],
-        ),
-        (
-            {"startup": probe(every=9.0)},
-            {"startup": probe(every=1.0)},
-            "loading",
-            [ProbeKind.STARTUP],
-        ),
-        ({"liveness": probe(every=60.0)}, {"liveness": probe(every=1.0)}, "running", []),
-    ],
-)
-def test_probes_are_described_anew_while_the_run_lives(
-    before: dict[str, Any], after: dict[str, Any], state: str, asked: list[ProbeKind]
-) -> None:
-    unit = _running(service(**before))
-    ready = unit.ready()
-    unit, effects = step(unit, Respec(service(**after)), 2.0)
-    assert topics(effects) == (["ready"] if unit.ready() and not ready else [])
-    assert unit.state() == state
-    _, effects = step(unit, TimePassed(), 2.0)
-    assert [e.kind for e in effects if isinstance(e, Ask)] == asked
-
-
-def test_the_reason_is_of_probes_that_there_are() -> None:
-    loading = _running(service(startup=probe()))
-    for after, reason in (
-        (service(), "running; it has no probe that could say whether it works"),
-        (service(readiness=probe()), "waiting for the readiness probe"),
-        (service(startup=probe(every=1.0)), "waiting for the startup probe"),
-    ):
-        assert step(loading, Respec(after), 2.0)[0].reason == reason
-    spec = service(readiness=probe(every=1.0, failures=1), transaction=probe(failures=9))
-    unit, _ = run_through(_running(spec), *_answer(ProbeKind.READINESS, YES, 1.0))
-    broken, _ = run_through(unit, *_answer(ProbeKind.TRANSACTION, NO, 60.0))
-    assert broken.reason == "transaction probe failed once: 503 Service Unavailable"
-    without = Respec(replace(spec, transaction=None))
-    mended, effects = step(broken, without, 61.0)
-    assert (mended.state(), mended.since) == ("healthy", 61.0)
-    assert mended.reason == "works by the probes that it has now"
-    assert effects == (Note(Topic.READY, mended.reason, ONE),)
-    neither, _ = run_through(broken, *_answer(ProbeKind.READINESS, NO, 61.0))
-    assert neither.state() == "broken"
-    unready, effects = step(neither, without, 62.0)
-    assert (unready.state(), effects) == ("unready", ())
-    assert unready.reason == "readiness probe failed once: 503 Service Unavailable"
-    spec = service(readiness=probe(), liveness=probe())
-    unit, _ = run_through(_running(spec), *_answer(ProbeKind.READINESS, YES, 1.0))
-    unit, _ = run_through(unit, *_answer(ProbeKind.LIVENESS, NO, 9.0))
-    assert step(unit, Respec(replace(spec, liveness=None)), 10.0)[0].reason == "200 OK"
-
-
-def test_a_shorter_period_and_a_longer_budget_hold_at_once() -> None:
-    unit = _running(service(startup=probe(every=60.0, budget=5.0)))
-    unit, _ = step(unit, TimePassed(), 0.1)
-    unit, _ = step(unit, Respec(service(startup=probe(every=60.0, budget=50.0))), 4.0)
-    unit, effects = step(unit, TimePassed(), 6.0)
-    assert effects == ()
-    _, effects = step(unit, TimePassed(), 50.0)
-    assert deeds(effects) == [Signal(ONE, 15, dump=True)]
-    slow = _running(service(liveness=probe(every=60.0)))
-    fast, _ = step(slow, Respec(service(liveness=probe(every=1.0))), 2.0)
-    assert fast.deadline() == 3.0
-    slow = _running(service(startup=probe(every=60.0)))
-    slow, _ = run_through(slow, *_answer(ProbeKind.STARTUP, NO, 0.1))
-    assert slow.deadline() == 60.1
-    fast, _ = step(slow, Respec(service(startup=probe(every=1.0))), 2.0)
-    assert fast.deadline() == 3.0
 
 
 def test_what_a_blocked_unit_waits_for_is_said_once() -> None:

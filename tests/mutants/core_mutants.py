@@ -11,7 +11,7 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -26,8 +26,10 @@ TESTS: Final = Path(__file__).parents[1] / "core"
 QUICK: Final = (
     "test_step_table.py",
     "test_unit_histories.py",
+    "test_unit_reload.py",
     "test_health.py",
     "test_transactions.py",
+    "test_silence.py",
     "test_restart_policy.py",
     "test_fleet_order.py",
     "test_fleet_rolling.py",
@@ -36,13 +38,15 @@ QUICK: Final = (
     "test_remedy_units.py",
 )
 FIRST: Final[Mapping[str, tuple[str, ...]]] = {
+    "orders": ("test_step_table.py", "test_unit_reload.py"),
     "health": ("test_health.py", "test_transactions.py"),
-    "judgement": ("test_health.py", "test_transactions.py"),
-    "patience": ("test_transactions.py",),
+    "judgement": ("test_health.py", "test_silence.py"),
+    "patience": ("test_silence.py",),
     "ailments": ("test_transactions.py",),
-    "events": ("test_transactions.py",),
+    "events": ("test_silence.py",),
     "restart": ("test_restart_policy.py",),
     "work": ("test_fleet_order.py", "test_fleet_rolling.py"),
+    "turn": ("test_fleet_reload.py",),
     "overlap": ("test_fleet_rolling.py", "test_remedy_units.py"),
     "fleet": ("test_fleet_reload.py", "test_fleet_order.py"),
     "remedy": ("test_remedy.py",),
@@ -86,28 +90,40 @@ def source(mutant: Mutant) -> str:
     return text.replace(mutant.right, mutant.wrong)
 
 
-def exchange(mutant: Mutant) -> None:
-    """Give the functions of a module, and its constants, what they are in the mutated text.
+def exchange(mutant: Mutant) -> Callable[[], None]:
+    """Return what gives a module's functions and constants what they are in the mutated text.
 
     In place: other modules, and the tests, have the functions already under names of their own.
-    A constant changes for the module itself only. Raises `UnusableError` if nothing changes.
+    A constant changes for the module itself only. Raises `UnusableError` if nothing would change.
     """
     true = importlib.import_module(f"supervisor.core.{mutant.module}")
     false = ModuleType(true.__name__)
-    exec(compile(source(mutant), f"<{mutant.module}>", "exec"), false.__dict__)  # noqa: S102
+    try:
+        exec(compile(source(mutant), f"<{mutant.module}>", "exec"), false.__dict__)  # noqa: S102
+    except SyntaxError as error:
+        raise UnusableError(f"{mutant}: {error}") from None
     functions = dict(_functions(true, vars(true)))
-    changed = False
-    for name, function in _functions(false, vars(false)):
-        if functions[name].__code__ != function.__code__:
-            functions[name].__code__ = function.__code__
-            changed = True
-    for name, value in vars(false).items():
-        plain = isinstance(value, str | int | float | tuple | dict) and not name.startswith("__")
-        if plain and value != getattr(true, name):
-            setattr(true, name, value)
-            changed = True
-    if not changed:
+    codes = [
+        (functions[name], function.__code__)
+        for name, function in _functions(false, vars(false))
+        if functions[name].__code__ != function.__code__
+    ]
+    constants = {
+        name: value
+        for name, value in vars(false).items()
+        if isinstance(value, str | int | float | tuple | dict)
+        and not name.startswith("__")
+        and value != getattr(true, name)
+    }
+    if not codes and not constants:
         raise UnusableError(f"{mutant}: no function and no constant differs")
+
+    def apply() -> None:
+        for function, code in codes:
+            function.__code__ = code
+        vars(true).update(constants)
+
+    return apply
 
 
 def _functions(
@@ -125,8 +141,7 @@ def _functions(
 
 def passes(tests: Tests, mutant: Mutant | None) -> bool:
     """Tell whether the tests pass on this mutant (None: on the true source)."""
-    if mutant is not None:
-        source(mutant)
+    apply = None if mutant is None else exchange(mutant)
     pid = os.fork()
     if pid == 0:
         code = 3
@@ -136,8 +151,8 @@ def passes(tests: Tests, mutant: Mutant | None) -> bool:
             os.dup2(silence, 1)
             os.dup2(silence, 2)
             first = FIRST.get(mutant.module, ()) if mutant is not None else ()
-            if mutant is not None:
-                exchange(mutant)
+            if apply is not None:
+                apply()
             rest = (name for name in QUICK if name not in first)
             items = (item for name in (*first, *rest) for item in tests[name])
             code = int(any(_fails(item) for item in items))

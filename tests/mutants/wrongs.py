@@ -85,6 +85,7 @@ WRONGS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("event.number == beside.number:", "False:"),
         ("if not event.ok:", "if False:"),
         ("        return unit, (*policy, *effects)", "        return unit, effects"),
+        ("ended.remedy if unit.heals else None", "ended.remedy"),
         ("restarts=unit.restarts - untold", "restarts=unit.restarts"),
         ("why or needed(rule)", 'why or ""'),
     ),
@@ -244,11 +245,17 @@ WRONGS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("fleet = shaped(fleet) if left else fleet", "pass"),
         ("            if name in self.leaving:\n                continue\n", ""),
         ("replace(unit, chart=old.chart, heals=False)", "replace(unit, chart=old.chart)"),
+        ("replace(self.units[name], heals=False), event)", "self.units[name], event)"),
+        (
+            "while self._roll_what_may_roll() or self._end_what_may_end()",
+            "while self._end_what_may_end() or self._roll_what_may_roll()",
+        ),
         (
             "self._deliver_to_overlap(name, other, Respec(spec))",
-            "self.overlaps[name] = replace(\n                other, unit=self._step(name, other.unit, Respec(spec))\n            )",
+            "self.overlaps[name] = replace(other, unit=self._step(name, other.unit, Respec(spec)))",
         ),
     ),
+    "turn": ((" if d.on in fleet.units", ""),),
     "overlap": (
         ("effect.topic is Topic.STOPPED", "False"),
         ("        record=old.record,\n", ""),
