@@ -97,7 +97,7 @@ def run_bounded(
         )
         child = None
         try:
-            with _interrupted_later():
+            with interrupted_later():
                 try:
                     child = _Child(spawn(command))
                 finally:
@@ -110,7 +110,7 @@ def run_bounded(
 
 
 @contextlib.contextmanager
-def _interrupted_later() -> Iterator[None]:
+def interrupted_later() -> Iterator[None]:
     """Hold back a Ctrl-C that comes in the block until its end, and what else ends us by a handler.
 
     What has been started and is not written down yet would be left behind. A blocked signal would

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 from supervisor.cli import login_item, wording
+from supervisor.cli.asking import interrupted_later
 from supervisor.cli.connection import System, check_same_file, short_path, speaking_to
 from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
 from supervisor.cli.invocation import Invocation
@@ -165,9 +166,11 @@ def _hand_over(
         if changed and (fleet is None or manager.daemon() is None):
             manager.cancel()  # what is loaded is as its file was before
         try:
-            if fleet is not None:
-                _kill(fleet)
-            after = launch(system, spec, view.say)
+            # Ctrl-C between the two would leave services without a supervisor.
+            with interrupted_later():
+                if fleet is not None:
+                    _kill(fleet)
+                after = launch(system, spec, view.say)
         except KeyboardInterrupt:
             raise Interrupted("it is installed; what runs: atlasctl status") from None
         finally:
@@ -235,8 +238,7 @@ def uninstall(call: Invocation) -> int:
             print(f"it would remove {manager.place.path}; whatever runs goes on")
             return ExitStatus.AS_ASKED
         pid = manager.daemon()
-        manager.place.remove()
-        manager.disable()
+        manager.remove()
     except (PlaceError, ManagerError) as error:
         raise CommandError(ExitStatus.NOT_REACHED, str(error)) from None
     print(f"removed: {short_path(manager.place.path)}")

@@ -35,7 +35,7 @@ def manager_of(system: System) -> "Manager":
         return Launchctl(place, os.getuid(), run)
     from supervisor.install.systemctl import Systemctl
 
-    return Systemctl(place, run)
+    return Systemctl(place, run, _session_folder(os.environ))
 
 
 def runner(environ: Mapping[str, str], within: float = WITHIN) -> "Run":
@@ -48,10 +48,8 @@ def runner(environ: Mapping[str, str], within: float = WITHIN) -> "Run":
 
     # Answers are read here: they must not be in the user's language.
     env = {"PATH": DEFAULT_PATH, **environ, "LC_ALL": "C"}
-    mine = f"/run/user/{os.getuid()}"
-    if "XDG_RUNTIME_DIR" not in env and os.path.isdir(mine):
-        # After `su` and in cron it is missing, and systemctl does not find the user's manager.
-        env["XDG_RUNTIME_DIR"] = mine
+    if os.path.isdir(session := _session_folder(environ)):
+        env["XDG_RUNTIME_DIR"] = session
 
     def run(argv: Sequence[str]) -> Outcome:
         try:
@@ -64,6 +62,11 @@ def runner(environ: Mapping[str, str], within: float = WITHIN) -> "Run":
         return Outcome(ran.ending.code, said)
 
     return run
+
+
+def _session_folder(environ: Mapping[str, str]) -> str:
+    # After `su` and in cron it is missing, and systemctl does not find the user's manager.
+    return environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
 
 
 def cancel(system: System) -> str | None:

@@ -58,8 +58,9 @@ class Launchctl:
         """Undo an earlier `launchctl disable`; who asks for a login item wants it on."""
         self._ask("enable", self._target)
 
-    def disable(self) -> None:
-        """Unload what does not run; what runs would be ended with all services."""
+    def remove(self) -> None:
+        """Remove the file; unload what does not run: what runs would be ended with all services."""
+        self.place.remove()
         if self._is_loaded() and self.daemon() is None:
             self.cancel()
 
@@ -90,12 +91,12 @@ class Launchctl:
 
     def start(self) -> None:
         """Load the agent, or start it where it is loaded and has ended."""
-        if not self._is_loaded():
-            self._load()
-        elif self.daemon() is None:
+        if self._is_loaded() and self.daemon() is None:
             started = self._ask("kickstart", self._target)
             if not started.ok and self.daemon() is None:
-                raise ManagerError(f"{PROGRAM} kickstart: {started.quoted()}")
+                self.cancel()  # it is on its way out, or was loaded from another file
+        if not self._is_loaded():
+            self._load()
 
     def cancel(self) -> None:
         """Unload the agent, and wait until it is gone."""

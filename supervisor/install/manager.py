@@ -57,8 +57,11 @@ class Manager(Protocol):
     def enable(self) -> None:
         """See that the file, which is there, is used at the next login. Raises ManagerError."""
 
-    def disable(self) -> None:
-        """See that it is not, once the file is gone; what runs goes on."""
+    def remove(self) -> None:
+        """Remove the file, and see that nothing is started by it. Raises PlaceError.
+
+        What runs goes on, and is started again after a crash as before.
+        """
 
     def obstacle(self) -> str | None:
         """Return why nothing can be started by the item at present, or None if it can."""

@@ -16,6 +16,7 @@ from supervisor.install.item import LoginItem
 from supervisor.install.manager import ManagerError, Outcome, Run
 from supervisor.install.place import Place
 from supervisor.posix.account import account_name
+from supervisor.posix.state import write_whole
 
 PROGRAM: Final = "systemctl"
 LINGER: Final = "/var/lib/systemd/linger"
@@ -28,6 +29,8 @@ class Systemctl:
 
     place: Place
     run: Run
+    session: str
+    """The folder that lasts as long as this user's manager: XDG_RUNTIME_DIR."""
 
     def _ask(self, *words: str) -> Outcome:
         return self.run((PROGRAM, "--user", *words))
@@ -36,6 +39,10 @@ class Systemctl:
     def _link(self) -> str:
         folder = os.path.join(os.path.dirname(self.place.path), f"{systemd.TARGET}.wants")
         return os.path.join(folder, self.place.name)
+
+    @property
+    def _kept(self) -> str:
+        return os.path.join(self.session, "systemd", "user", self.place.name)
 
     def text(self, item: LoginItem) -> str:
         """Return the unit, for the systemd that is here. Raises ManagerError if none is."""
@@ -64,10 +71,27 @@ class Systemctl:
                 os.symlink(wanted, self._link)
         except OSError as error:
             raise ManagerError(f"cannot make the link {self._link}: {error.strerror}") from None
+        with contextlib.suppress(OSError):
+            os.unlink(self._kept)
         self._ask("daemon-reload")
 
-    def disable(self) -> None:
-        """Remove the link, and let the manager forget the unit once it does not run."""
+    def remove(self) -> None:
+        """Remove unit and link. While it runs, the unit stays for as long as this session lasts.
+
+        systemd goes by its own defaults for a unit that is gone. One of them is to kill all
+        services with a supervisor that dies.
+        """
+        text = self.place.text()
+        try:
+            if text is not None and self.daemon() is not None:
+                os.makedirs(os.path.dirname(self._kept), exist_ok=True)
+                write_whole(self._kept, text.encode("utf-8"), mode=0o644)
+            else:
+                with contextlib.suppress(ManagerError):
+                    self.cancel()
+        except OSError as error:
+            raise ManagerError(f"cannot write {self._kept}: {error.strerror}") from None
+        self.place.remove()
         with contextlib.suppress(OSError):
             os.unlink(self._link)
         self._ask("daemon-reload")

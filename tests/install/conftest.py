@@ -15,7 +15,7 @@ from tests.install.fake_launchd import Launchd
 from tests.install.fake_systemd import Systemd
 
 # What a Mac's command does, on any system.
-_AS = "import sys; from supervisor.cli import __main__, login_item; login_item.PLATFORM = {!r}; sys.exit(__main__.main())"  # noqa: E501
+_AS = "import sys; from supervisor.cli import __main__, login_item; login_item.PLATFORM = {!r}; {}; sys.exit(__main__.main())"  # noqa: E501
 
 
 class Home(System):
@@ -25,6 +25,8 @@ class Home(System):
         super().__init__(folder / "my system")
         self.home = folder / "home"
         self.platform = platform
+        self.before = "pass"
+        """Python that each command runs first."""
         for made in (self.root, self.home):
             made.mkdir()
         path = os.environ["PATH"] if programs is None else f"{programs}:{os.environ['PATH']}"
@@ -36,6 +38,7 @@ class Home(System):
             "LC_CTYPE": "",
             "TZ": "",
             "XDG_CONFIG_HOME": "",
+            "XDG_RUNTIME_DIR": str(folder / "session"),
             "XDG_STATE_HOME": "",
         }
         self.write({"one": {"command": SLEEPER}, "two": {"command": SLEEPER}})
@@ -43,20 +46,27 @@ class Home(System):
     def ctl(
         self, *arguments: str, check: int | None = 0, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        code = _AS.format(self.platform)
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", code, "-c", str(self.config), *arguments],
-            cwd=self.root,
-            env={**os.environ, **self.env, "PYTHONPATH": str(CHECKOUT), **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=3 * DEADLINE,
-            check=False,
-        )
+        begun = self.begin(*arguments, env=env)
+        out, err = begun.communicate(timeout=3 * DEADLINE)
+        done = subprocess.CompletedProcess(arguments, begun.returncode, out, err)
         if check is not None:
             told = f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
             assert done.returncode == check, told
         return done
+
+    def begin(
+        self, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a command."""
+        code = _AS.format(self.platform, self.before)
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", code, "-c", str(self.config), *arguments],
+            cwd=self.root,
+            env={**os.environ, **self.env, "PYTHONPATH": str(CHECKOUT), **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     @property
     def item(self) -> Path:

@@ -53,6 +53,8 @@ class Launchd(StandIn):
                 return self._bootstrap(rest[0])
             case "bootout":
                 return self._bootout(label)
+            case "kickstart" if label in self._leaving:
+                return 37, "", "Could not kickstart service: 37: Operation already in progress\n"
             case "kickstart":
                 told, job = self._loaded[label]
                 if job is None or job.over.is_set():

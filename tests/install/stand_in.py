@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 DEADLINE = 30.0
@@ -118,12 +118,15 @@ class StandIn:
         self.asked: list[list[str]] = []
         self.lock = threading.RLock()
         self.restart_after = 0.05
+        self.on_asked: Callable[[Sequence[str]], None] = lambda _: None
+        """Called before it is done."""
         manager = self
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 argv: list[str] = json.loads(self.rfile.readline())
                 manager.asked.append(argv)
+                manager.on_asked(argv)
                 self.wfile.write(json.dumps(manager.answer(argv)).encode() + b"\n")
 
         self._server = socketserver.ThreadingUnixStreamServer(address, Handler)

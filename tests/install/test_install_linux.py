@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -257,6 +258,23 @@ def test_uninstall_leaves_what_runs(linux: Home, systemd: Systemd) -> None:
     assert left == [other.name]
     assert (linux.pids(), linux.daemon_pid()) == (before, pid)
     assert "at the next login" not in linux.ctl("down").stdout
+
+
+def test_ctrl_c_leaves_no_service_without_a_supervisor(linux: Home, systemd: Systemd) -> None:
+    linux.ctl("up")
+    by_hand, before = linux.daemon_pid(), linux.pids()
+    installing = linux.begin("install")
+
+    def interrupt(argv: Sequence[str]) -> None:
+        if "reset-failed" in argv:  # the one by hand is gone, and the item's is to be started
+            installing.send_signal(signal.SIGINT)
+
+    systemd.on_asked = interrupt
+    out, err = installing.communicate(timeout=60)
+    assert installing.returncode == 130, out
+    assert "interrupted: it is installed; what runs: atlasctl status" in err
+    assert (linux.pids(), linux.daemon_pid()) == (before, main_pid(linux, systemd))
+    assert linux.daemon_pid() != by_hand
 
 
 def test_what_else_starts_it_is_told(linux: Home) -> None:

@@ -105,6 +105,15 @@ def test_booted_out_is_gone_when_cancel_returns(looks: int, agent: Agent, launch
     assert agent.control.daemon() is not None
 
 
+def test_one_that_was_on_its_way_out_is_loaded_anew(agent: Agent, launchd: Launchd) -> None:
+    launchd.leaves_after = 6
+    agent.control.start()
+    launchd.answer(["launchctl", "bootout", f"{launchd.domain}/{agent.control.place.name}"])
+    agent.control.start()
+    assert agent.control.daemon() == launchd.pid() is not None
+    assert "kickstart" in agent.asked
+
+
 def test_one_that_does_not_go(agent: Agent, launchd: Launchd) -> None:
     launchd.leaves_after = 99
     agent.control.start()

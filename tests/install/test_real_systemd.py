@@ -22,6 +22,7 @@ class Session(Home):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "linux")
         self.systemd = RealSystemd(folder, self.home)
+        self.env["XDG_RUNTIME_DIR"] = self.systemd.env["XDG_RUNTIME_DIR"]
 
     def ctl(
         self, *arguments: str, check: int | None = 0, env: Mapping[str, str] | None = None
@@ -90,6 +91,11 @@ def test_from_install_to_uninstall(session: Session) -> None:
     session.ctl("uninstall")
     assert session.pids() == before
     assert not list(session.home.glob("**/*.service"))
+    # A unit that is gone would have every service killed with its supervisor.
+    systemd.run(["systemctl", "--user", "daemon-reload"])
+    killed = session.kill_daemon()
+    eventually("another daemon", lambda: session.daemon_pid() != killed)
+    assert session.pids() == before
     session.ctl("down")
 
 
@@ -116,6 +122,16 @@ def test_no_other_try_where_it_would_not_help(session: Session) -> None:
     assert systemd.run(["systemctl", "--user", "start", unit]).returncode != 0
     assert (systemd.show(unit, "ActiveState"), systemd.show(unit, "NRestarts")) == ("failed", "0")
     assert f"pid {by_hand} holds" in (session.state_dir / "daemon.log").read_text()
+
+
+def test_uninstall_calls_off_a_restart_that_was_due(session: Session) -> None:
+    session.ctl("install")
+    unit, killed = session.item.name, session.kill_daemon()
+    session.ctl("uninstall")
+    assert session.systemd.show(unit, "ActiveState") in ("inactive", "failed")
+    session.ctl("up")
+    assert session.daemon_pid() != killed
+    session.ctl("down")
 
 
 def test_down_is_not_undone_by_a_restart_that_was_due(session: Session) -> None:
