@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -62,21 +61,16 @@ def run(call: Invocation) -> int:
     # Only here: the daemon must stay small, and the client fast, without each other's imports.
     from supervisor.daemon import run as supervise
 
-    config = Path(call.system().config)
     if not call.login:
+        config = Path(call.system().config)
         return supervise(config, take_down=call.take_down, compiled=call.compiled)
-    _bound_log(sys.stdout.fileno())
+    from supervisor.cli.daemon_log import take_log
+
     try:
-        return supervise(config, by_login_item=True)
+        system = call.system()
+        take_log(system.state_dir)
+        return supervise(Path(system.config), by_login_item=True)
     except ConfigError as error:
         # Anything but 0, and launchd would try again every 10 s until somebody mends the file.
         print(error, file=sys.stderr)
         return ExitStatus.AS_ASKED
-
-
-def _bound_log(fd: int) -> None:
-    """Empty what a login item prints into where it has grown; launchd and systemd append."""
-    from supervisor.install.item import LOG_MAX
-
-    if stat.S_ISREG(os.fstat(fd).st_mode) and os.fstat(fd).st_size > LOG_MAX:
-        os.ftruncate(fd, 0)

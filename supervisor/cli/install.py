@@ -27,7 +27,6 @@ from supervisor.install.manager import Manager, ManagerError
 from supervisor.install.place import PlaceError
 from supervisor.posix import processes
 from supervisor.posix.identity import identify
-from supervisor.posix.state import UnsafePathError, private_directory
 
 GONE_WITHIN = 10.0
 """Seconds for the end of a process that was killed."""
@@ -48,8 +47,6 @@ def install(call: Invocation) -> int:
             return ExitStatus.AS_ASKED
         before = manager.place.text()
         _check_login_environment(spec, item)
-        # The service manager opens the log there, before there is a daemon to make the folder.
-        private_directory(system.state_dir)
         if before != text:
             manager.place.write(text)
         manager.enable()
@@ -64,7 +61,7 @@ def install(call: Invocation) -> int:
             print("nothing was started now; it starts at the next login")
             return ExitStatus.AS_ASKED
         return _hand_over(call, system, spec, manager, changed=before not in (None, text))
-    except (PlaceError, ManagerError, UnwritableError, UnsafePathError) as error:
+    except (PlaceError, ManagerError, UnwritableError) as error:
         raise CommandError(ExitStatus.NOT_REACHED, str(error)) from None
 
 

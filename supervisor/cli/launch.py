@@ -11,23 +11,21 @@ import time
 from collections.abc import Callable
 
 from supervisor.cli.connection import System, fleet_status
+from supervisor.cli.daemon_log import LOG_NAME, open_log, size_of, what_it_said
 from supervisor.cli.exits import CommandError, ExitStatus
 from supervisor.cli.terminal import warn
 from supervisor.config import codec
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus
 from supervisor.core.spec import FleetSpec
-from supervisor.install.item import LOG_MAX, LOG_NAME
 from supervisor.posix.identity import ProcessIdentity, is_alive
 from supervisor.posix.lock import lock_holder
 from supervisor.posix.spawn import Command, SpawnError, spawn
-from supervisor.posix.state import UnsafePathError, private_directory, write_whole
+from supervisor.posix.state import write_whole
 
 START_TIMEOUT = 15.0
 """Seconds until a new daemon must answer; it takes about 0.4 on an idle machine."""
 POLL = 0.03
-_SHOWN_LINES = 10
-_SHOWN_BYTES = 16 * 1024
 
 
 def running(system: System) -> FleetStatus | None:
@@ -47,11 +45,12 @@ def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> Flee
     log = os.path.join(spec.state_dir, LOG_NAME)
     lock = os.path.join(spec.state_dir, "lock")
     began = time.monotonic()
-    said_before = _size(log)
+    said_before = size_of(log)
     pid: int | None = None
     ended: str | None = None
     lost_race = False
     by_item = _by_login_item(system)
+    deadline = began + START_TIMEOUT
     while True:
         fleet = _answer(system)
         if fleet is not None:
@@ -62,8 +61,12 @@ def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> Flee
         if holder is not None:
             # Another is starting, and is joined, or is ending, and is waited for.
             lost_race = ended is not None
+        elif by_item and time.monotonic() < deadline:
+            pass  # it is for launchd or systemd to start it again
         elif by_item:
-            pass  # until our time is over: it is for launchd or systemd to start it again
+            _give_login_item_up(system)
+            by_item, deadline = False, time.monotonic() + START_TIMEOUT
+            continue
         elif pid is None or lost_race:
             pid, said_before = _start(system, spec, log)
             ended, lost_race = None, False
@@ -74,7 +77,7 @@ def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> Flee
                 what_it_said(log, said_before),
             )
         elapsed = time.monotonic() - began
-        if elapsed > START_TIMEOUT:
+        if time.monotonic() > deadline:
             who = lock_holder(lock) or pid
             raise CommandError(
                 ExitStatus.NOT_REACHED,
@@ -99,6 +102,18 @@ def _by_login_item(system: System) -> bool:
     if why is not None:
         warn(f"the login item {name} cannot start it now, so this command does: {why}")
     return why is None
+
+
+def _give_login_item_up(system: System) -> None:
+    """Let it start no supervisor: launchd says that it has, and knows not what came of that."""
+    from supervisor.cli import login_item
+
+    warn(
+        f"the login item has brought up no supervisor in {START_TIMEOUT:g} s, so this command "
+        "does; why: atlasctl doctor"
+    )
+    if why := login_item.cancel(system):
+        warn(f"the login item may go on trying: {why}")
 
 
 def wait_until_gone(daemon: ProcessIdentity | None, deadline: float) -> bool:
@@ -145,23 +160,6 @@ def daemon_command(system: System) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", "supervisor.cli", "-c", system.config, "run")
 
 
-def open_log(state_dir: str, log: str) -> int:
-    """Return a descriptor of what a daemon prints into, bounded in size. Raises CommandError."""
-    try:
-        private_directory(state_dir)
-        cut_to_half(log, LOG_MAX)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(log, flags, 0o600)
-    except UnsafePathError as error:
-        raise CommandError(ExitStatus.NOT_REACHED, str(error)) from None
-    except OSError as error:
-        raise CommandError(
-            ExitStatus.NOT_REACHED,
-            f"cannot write {log}: {error.strerror}",
-            "free some space, or make the folder writable",
-        ) from None
-
-
 def _compiled(spec: FleetSpec) -> str:
     """Write down what the YAML has come to, and return the path; "" if that cannot be.
 
@@ -184,26 +182,6 @@ def environment() -> dict[str, str]:
     return env
 
 
-def cut_to_half(path: str, limit: int) -> None:
-    """Keep only the last half of a file that has grown beyond `limit` bytes, from a line's start.
-
-    For a file that nobody writes to now. Raises OSError.
-    """
-    if _size(path) <= limit:
-        return
-    with open(path, "rb") as file:
-        file.seek(-(limit // 2), os.SEEK_END)
-        file.readline(limit)
-        write_whole(path, file.read(limit))
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
-
-
 def _ending(pid: int) -> str | None:
     """Return how our child ended, in words, or None while it lives."""
     try:
@@ -214,16 +192,3 @@ def _ending(pid: int) -> str | None:
         return None
     code = os.waitstatus_to_exitcode(status)
     return f"ended with code {code}" if code >= 0 else f"was killed by signal {-code}"
-
-
-def what_it_said(log: str, since: int = 0) -> str:
-    """Return the last lines that were added to the log after byte `since`."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(since, _size(log) - _SHOWN_BYTES))
-            said = file.read(_SHOWN_BYTES).decode("utf-8", "replace").splitlines()
-    except OSError:
-        said = []
-    if not said:
-        return f"it wrote nothing to {log}"
-    return "\n".join(["it said:", *(f"  {line}" for line in said[-_SHOWN_LINES:]), f"({log})"])

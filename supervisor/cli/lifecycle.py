@@ -17,9 +17,10 @@ from supervisor.cli.connection import (
     shutdown,
     speaking_to,
 )
+from supervisor.cli.daemon_log import LOG_NAME, what_it_said
 from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
 from supervisor.cli.invocation import Invocation
-from supervisor.cli.launch import launch, running, wait_until_gone, what_it_said
+from supervisor.cli.launch import launch, running, wait_until_gone
 from supervisor.cli.log_files import last_lines
 from supervisor.cli.progress import next_steps, summary_line, where_lines
 from supervisor.cli.services import (
@@ -41,7 +42,6 @@ from supervisor.config.loader import load
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus, ServiceStatus
 from supervisor.core.spec import FleetSpec
-from supervisor.install.item import LOG_NAME
 from supervisor.posix.identity import identify
 
 EXCERPT = 10

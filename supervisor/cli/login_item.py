@@ -4,6 +4,7 @@ That it is there is told by its file alone, which costs nothing; only what start
 asks launchd or systemd.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -93,5 +94,8 @@ def start(system: System) -> str | None:
             return why
         manager.start()
     except ManagerError as error:
+        # Nor is it to try again and again beside whoever starts it then.
+        with contextlib.suppress(ManagerError):
+            manager.cancel()
         return str(error)
     return None

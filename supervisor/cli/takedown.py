@@ -10,10 +10,10 @@ import time
 
 from supervisor.cli import wording
 from supervisor.cli.connection import System, short_path
+from supervisor.cli.daemon_log import LOG_NAME, open_log, what_it_said
 from supervisor.cli.exits import CommandError, ExitStatus
-from supervisor.cli.launch import daemon_command, environment, open_log, what_it_said
+from supervisor.cli.launch import daemon_command, environment
 from supervisor.cli.survivors import survivors
-from supervisor.install.item import LOG_NAME
 from supervisor.posix.lock import is_locked
 
 

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 from supervisor.cli import connection, wording
 from supervisor.cli.connection import System, fleet_status, speaking_to
+from supervisor.cli.daemon_log import LOG_NAME, what_it_said
 from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
 from supervisor.cli.invocation import Invocation
-from supervisor.cli.launch import what_it_said
 from supervisor.cli.terminal import printable, warn
 from supervisor.cli.waiting import View
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus, ServiceStatus
-from supervisor.install.item import LOG_NAME
 from supervisor.posix.identity import ProcessIdentity, identify, is_alive
 
 POLL = 0.05

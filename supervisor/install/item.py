@@ -13,13 +13,8 @@ from typing import Final
 
 from supervisor.core import graph
 from supervisor.core.spec import FleetSpec
-from supervisor.install.names import system_name
+from supervisor.install.names import label, system_name
 from supervisor.posix.environment import ALLOWED_PREFIX
-
-LOG_NAME: Final = "daemon.log"
-"""In the state folder: what a daemon prints, which is next to nothing."""
-LOG_MAX: Final = 1024 * 1024
-"""Bytes that may be there before a start; how a daemon was started decides what goes then."""
 
 _TAKEN: Final = ("LANG", "PATH", "TZ", "XDG_STATE_HOME")
 """Variables that a login item would not have by itself, and that decide which programs are found,
@@ -46,7 +41,7 @@ class LoginItem:
     """The supervisor in the foreground; absolute, since nothing expands it."""
     config: str
     log: str
-    """Where it prints to; absolute."""
+    """Where launchd has it print, until it prints into the log of its state folder; absolute."""
     stop_seconds: int
     """How long it may take to stop all services, before it is killed."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -54,11 +49,13 @@ class LoginItem:
 
 def describe(spec: FleetSpec, environ: Mapping[str, str]) -> LoginItem:
     """Return the item of a system as this user has it now. Raises UnwritableError."""
+    name = system_name(spec.state_dir)
     item = LoginItem(
-        name=system_name(spec.state_dir),
+        name=name,
         command=command(spec.source),
         config=spec.source,
-        log=os.path.join(spec.state_dir, LOG_NAME),
+        # launchd starts nothing whose log it cannot open, as on another volume (EX_CONFIG, 78).
+        log=os.path.join(environ.get("HOME") or "/", "Library", "Logs", f"{label(name)}.log"),
         stop_seconds=stop_seconds(spec),
         environment=login_environment(environ),
     )

@@ -41,8 +41,6 @@ KillMode=process
 OOMPolicy=continue
 # It makes a control group for each run.
 {delegate}
-StandardOutput=append:{log}
-StandardError=inherit
 
 [Install]
 WantedBy={target}
@@ -68,7 +66,6 @@ def render(item: LoginItem, version: int) -> str:
         environment="\n".join(f"Environment={word(each)}" for each in variables),
         stop_seconds=item.stop_seconds,
         delegate="\n".join(delegate),
-        log=_literal(item.log),
         target=TARGET,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from supervisor.cli.launch import cut_to_half
+from supervisor.cli.daemon_log import cut_to_half
 from supervisor.posix.lock import lock_holder
 
 CHECKOUT = Path(__file__).parents[2]

@@ -54,9 +54,7 @@ class Home(System):
             assert done.returncode == check, told
         return done
 
-    def begin(
-        self, *arguments: str, env: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[str]:
+    def begin(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command."""
         code = _AS.format(self.platform, self.before)
         return subprocess.Popen(
@@ -82,6 +80,7 @@ class Home(System):
         for actual, name in (
             (sys.executable, "PYTHON"),
             (str(self.root), "ROOT"),
+            (str(self.home), "HOME"),
             (str(CHECKOUT), "CHECKOUT"),
             (":".join(dict.fromkeys(folders)), "PATHS"),
             (self.item.stem.rpartition("-")[2], "MARK"),

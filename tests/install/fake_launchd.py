@@ -22,6 +22,8 @@ class Launchd(StandIn):
         """Switched off in System Settings: `enable` does not help."""
         self.refusals: list[int] = []
         """Codes with which the next attempts to bootstrap fail."""
+        self.spawns_nothing = False
+        """As where it may not read the program, or its folder is not there."""
         self.leaves_after = 0
         """Looks until what was booted out is gone."""
         self._leaving: dict[str, int] = {}
@@ -73,6 +75,8 @@ class Launchd(StandIn):
         job = self._loaded[label][1]
         pid = None if job is None else job.pid
         state = f"running\n\tpid = {pid}" if pid else "not running"
+        if job is not None and job.codes:
+            state += f"\n\tlast exit code = {job.codes[-1]}"
         return 0, f"{self.domain}/{label} = {{\n\tstate = {state}\n\truns = 1\n}}\n", ""
 
     def _bootstrap(self, path: str) -> Answer:
@@ -101,7 +105,10 @@ class Launchd(StandIn):
         assert told["StandardOutPath"] == told["StandardErrorPath"]
         env = {**self.environment(), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
         env |= told["EnvironmentVariables"] | {"XPC_SERVICE_NAME": told["Label"]}
-        return Job(told["ProgramArguments"], env, told["StandardOutPath"], self)
+        log = Path(told["StandardOutPath"])
+        log.parent.mkdir(parents=True, exist_ok=True)
+        argv = ["/bin/sh", "-c", "exit 78"] if self.spawns_nothing else told["ProgramArguments"]
+        return Job(argv, env, str(log), self)
 
     def restarts(self, code: int) -> bool:
         return code != 0

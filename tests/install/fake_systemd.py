@@ -94,7 +94,7 @@ class Systemd(StandIn):
         assert unit["Type"] == ["notify"]
         assert unit["KillMode"] == ["process"]
         assert unit["Restart"] == ["on-failure"]
-        (line,), (log,) = unit["ExecStart"], unit["StandardOutput"]
+        (line,) = unit["ExecStart"]
         program, *rest = shlex.split(line.replace("%%", "%"))
         env = {**self.environment(), "NOTIFY_SOCKET": os.path.join(self.short, "n")}
         env["PATH"] = "/usr/local/bin:/usr/bin:/bin"
@@ -105,7 +105,7 @@ class Systemd(StandIn):
             key, _, value = word.partition("=")
             env[key] = value
         argv = [program, *(word.replace("$$", "$") for word in rest)]
-        return Job(argv, env, log.removeprefix("append:").replace("%%", "%"), self)
+        return Job(argv, env, str(self.bin.parent / "journal"), self)
 
     def restarts(self, code: int) -> bool:
         return code not in (0, -signal.SIGTERM)  # RestartPreventExitStatus=0

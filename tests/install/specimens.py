@@ -15,7 +15,7 @@ PLAIN = LoginItem(
         "--login",
     ),
     config="/srv/atlas/config/services.yaml",
-    log="/srv/atlas/.atlas/daemon.log",
+    log="/Users/a/Library/Logs/org.atlasctl.atlas-1a2b3c4d.log",
     stop_seconds=23,
     environment={
         "LANG": "uk_UA.UTF-8",
@@ -37,7 +37,7 @@ ODD = LoginItem(
         "run",
     ),
     config=f"{_ODD}s.yaml",
-    log=f"{_ODD}daemon.log",
+    log=f"{_ODD}Library/Logs/org.atlasctl.odd-00000000.log",
     stop_seconds=20,
     environment={"PATH": f"{_ODD}:/bin"},
 )

@@ -88,11 +88,12 @@ def test_what_is_taken_from_this_shell() -> None:
 
 
 def test_the_whole() -> None:
-    item = describe(fleet(service("a", 10)), {"PATH": "/bin"})
+    item = describe(fleet(service("a", 10)), {"PATH": "/bin", "HOME": "/Users/a"})
     assert item.command == command("/srv/atlas/s.yaml")
     assert item.command[0] == sys.executable
     assert all(map(os.path.isabs, (item.command[0], item.command[5], item.log)))
-    assert (item.log, item.stop_seconds) == ("/srv/atlas/.atlas/daemon.log", 23)
+    assert item.log == f"/Users/a/Library/Logs/org.atlasctl.{item.name}.log"
+    assert item.stop_seconds == 23
 
 
 @pytest.mark.parametrize("root", ["/srv/a\nb", "/srv/a\tb", "/srv/\udcff"])

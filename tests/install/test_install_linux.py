@@ -153,10 +153,15 @@ def test_a_wrong_configuration_is_not_tried_for_ever(linux: Home, systemd: Syste
     log = linux.state_dir / "daemon.log"
     assert "colour: 'colour' is not a known key" in log.read_text()
     linux.config.write_text(good)
-    log.write_bytes(b"x" * (1024 * 1024 + 1))  # a launchd that tries again and again fills it
+    log.write_bytes(b"x\n" * (1024 * 1024))  # one that is started again and again fills it
     linux.ctl("up")
-    assert log.stat().st_size < 1024
+    assert log.stat().st_size < 1024 * 1024
     assert linux.daemon_pid() == main_pid(linux, systemd)
+    linux.ctl("down")
+    gone = linux.config.rename(linux.root / "elsewhere.yaml")
+    assert systemd.answer(["systemctl", "--user", "start", linux.item.name])[0] == 1
+    assert systemd.jobs[linux.item.name].codes == [0]
+    gone.rename(linux.config)
 
 
 def test_where_no_systemd_of_the_user_answers(linux: Home, systemd: Systemd) -> None:
@@ -185,6 +190,7 @@ def test_where_the_login_items_daemon_fails(linux: Home, systemd: Systemd) -> No
     """`up` tries itself, and has the daemon's own words."""
     systemd.restart_after = 1000.0
     linux.ctl("install", "--no-start")
+    linux.state_dir.mkdir(mode=0o700)
     (linux.state_dir / "fifo").write_text("in the way")
     done = linux.ctl("up", check=1)
     assert "so this command does: systemctl --user start: Job for atlasctl-my-system" in done.stderr

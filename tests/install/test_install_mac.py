@@ -53,6 +53,22 @@ def test_a_bootstrap_that_fails_for_good(mac: Home, launchd: Launchd) -> None:
     assert (bootstraps(launchd), launchd.pid(), len(mac.pids())) == (1, None, 2)
 
 
+def test_one_that_launchd_cannot_start(mac: Home, launchd: Launchd) -> None:
+    """It says that it has loaded it; for all that nobody is left without a supervisor."""
+    mac.before = "from supervisor.cli import launch; launch.START_TIMEOUT = 1.5"
+    launchd.restart_after = 1000.0
+    launchd.spawns_nothing = True
+    mac.ctl("up")
+    before = mac.pids()
+    done = mac.ctl("install", check=1)
+    assert "the login item has brought up no supervisor in 1.5 s, so this command does" in (
+        done.stderr
+    )
+    assert "was not started by the login item, which takes hold at the next login" in done.stderr
+    assert mac.pids() == before
+    assert not launchd.is_loaded()  # it would try again and again
+
+
 def test_killed_it_comes_back_and_services_go_on(mac: Home, launchd: Launchd) -> None:
     mac.ctl("install")
     before = mac.pids()
