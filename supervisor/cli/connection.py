@@ -6,6 +6,7 @@ is in the middle of an edit.
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -82,11 +83,15 @@ def no_daemon(system: System) -> CommandError:
 def check_same_file(daemon: DaemonStatus, config: str) -> None:
     """Raise CommandError if the daemon that answers runs something other than this file."""
     if os.path.realpath(daemon["config"]) != os.path.realpath(config):
+        if os.path.exists(daemon["config"]):
+            hint = f"stop it first: atlasctl -c {shlex.quote(short_path(daemon['config']))} down"
+        else:
+            hint = f"moved while it ran, has it? to stop it and all it runs: kill {daemon['pid']}"
         raise CommandError(
             ExitStatus.NOT_REACHED,
             f"the supervisor that runs here (pid {daemon['pid']}) was started with "
             f"{short_path(daemon['config'])}, not with {short_path(config)}",
-            f"stop it first: atlasctl -c {short_path(daemon['config'])} down",
+            hint,
         )
 
 

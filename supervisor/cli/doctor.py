@@ -45,6 +45,7 @@ from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
 from supervisor.control.messages import FleetStatus
 from supervisor.core.spec import FleetSpec, ServiceSpec
+from supervisor.install.item import guarded_folder
 from supervisor.journal import read
 from supervisor.posix.environment import DEFAULT_PATH
 from supervisor.posix.ports import PortOwner
@@ -226,6 +227,11 @@ def _beside(fleet: FleetSpec, system: System, known: _Ports) -> Iterator[Finding
         ask = runner(os.environ, ASK_TIMEOUT)
         found = login.starters(sys.platform, os.environ, ask)
         yield from login.login_item(found, system.config, os.getuid(), ask)
+        if any(agent.start.starts(system.config) for agent in found.agents):
+            folder = guarded_folder(fleet.root, os.environ.get("HOME", "/"))
+            if folder is not None:
+                text, hint = login.out_of_reach(folder)
+                yield Finding(OURS, login.CHECK, "note", text, hint)
         yield from remains.old_callers(found.starts(), system.config)
 
     def pid_files() -> Iterator[Finding]:

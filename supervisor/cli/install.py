@@ -6,10 +6,10 @@ be at any time: its services go on, and the next daemon takes them over, same pi
 
 import os
 import time
-from collections.abc import Iterator
 
 from supervisor.cli import login_item, wording
 from supervisor.cli.asking import interrupted_later
+from supervisor.cli.checks.login import forsaken, out_of_reach, starters
 from supervisor.cli.connection import System, check_same_file, short_path, speaking_to
 from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
 from supervisor.cli.invocation import Invocation
@@ -45,7 +45,7 @@ def install(call: Invocation) -> int:
         if call.dry_run:
             _show(manager, text, linger=call.linger)
             return ExitStatus.AS_ASKED
-        before = manager.place.text()
+        before = manager.place.text_for(system.config)
         _check_login_environment(spec, item)
         if before != text:
             manager.place.write(text)
@@ -53,8 +53,7 @@ def install(call: Invocation) -> int:
         word = "unchanged" if before == text else "written" if before is None else "replaced"
         print(f"{word}: {short_path(manager.place.path)}")
         _warn_of_place(spec)
-        for other in _others(system, manager):
-            warn(f"{other} starts this system too, which one of them would do")
+        _warn_of_others(system, manager)
         if call.linger:
             _linger()
         if not call.start:
@@ -106,20 +105,17 @@ def _warn_of_place(spec: FleetSpec) -> None:
     if login_item.PLATFORM != "darwin":
         return
     if folder := guarded_folder(spec.root, os.environ.get("HOME", "/")):
-        warn(
-            f"macOS may keep what starts at login out of {folder}: move the system to another "
-            "folder, or allow its python Full Disk Access in System Settings, Privacy & Security"
-        )
+        warn(": ".join(out_of_reach(folder)))
 
 
-def _others(system: System, manager: Manager) -> Iterator[str]:
-    """Yield what else starts this system by itself."""
-    from supervisor.cli.checks.login import starters
-
+def _warn_of_others(system: System, manager: Manager) -> None:
+    """Say what else starts this system by itself, or one that was here before it was moved."""
     ask = login_item.runner(os.environ)
     for start in starters(login_item.PLATFORM, os.environ, ask).starts():
         if start.where != manager.place.path and start.starts(system.config):
-            yield start.where
+            warn(f"{start.where} starts this system too, which one of them would do")
+        elif gone := forsaken(start):
+            warn(f"{start.where} starts {gone}, which is not there any more: atlasctl doctor")
 
 
 def _linger() -> None:
@@ -228,7 +224,7 @@ def uninstall(call: Invocation) -> int:
     system = call.system()
     manager = login_item.manager_of(system)
     try:
-        if manager.place.text() is None:
+        if manager.place.text_for(system.config) is None:
             print("there is no login item of this system, nothing changed")
             return ExitStatus.AS_ASKED
         if call.dry_run:

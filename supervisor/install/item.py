@@ -19,7 +19,13 @@ from supervisor.posix.environment import ALLOWED_PREFIX
 _TAKEN: Final = ("LANG", "PATH", "TZ", "XDG_STATE_HOME")
 """Variables that a login item would not have by itself, and that decide which programs are found,
 in which language they speak, and where the control socket is if its path is long."""
-_GUARDED: Final = ("Desktop", "Documents", "Downloads", "Library/Mobile Documents")
+_GUARDED: Final = (
+    "Desktop",
+    "Documents",
+    "Downloads",
+    "Library/CloudStorage",
+    "Library/Mobile Documents",
+)
 """Below a Mac's home: folders that are a person's own for macOS (TCC), the last one iCloud's."""
 _KILL: Final = 3.0
 """Seconds that the end of one service may take after its time to stop: SIGKILL, and the proof."""
@@ -96,10 +102,13 @@ def login_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def guarded_folder(root: str, home: str) -> str | None:
     """Return the folder in which a Mac lets no program of a login item read without asking.
 
-    Terminal has been given leave long ago; what launchd starts has not, and nobody is asked. None:
-    the system is in none of them.
+    Terminal has been given leave long ago; what launchd starts has not, and nobody is asked. It is
+    so of volumes other than the Mac's own, too. None: the system is in none of them.
     """
-    inside = os.path.relpath(os.path.realpath(root), os.path.realpath(home))
+    real = os.path.realpath(root)
+    if real.startswith("/Volumes/"):
+        return "/".join(real.split("/")[:3])
+    inside = os.path.relpath(real, os.path.realpath(home))
     return next(
         (
             os.path.join(home, folder)

@@ -1,6 +1,7 @@
 """Where a login item's file is, and whether what is there is ours. Nothing is asked or started."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -51,12 +52,31 @@ class Place:
             text = self.text()
         except PlaceError:
             return False
-        return text is not None and names.mark(config) in text
+        named = None if text is None else names.config_in(text)
+        return named is not None and os.path.realpath(named) == os.path.realpath(config)
+
+    def text_for(self, config: str) -> str | None:
+        """Return what is in our file, which is to be for this YAML. Raises PlaceError.
+
+        Two YAML files of one folder have one state, one supervisor, and one login item.
+        """
+        text = self.text()
+        other = None if text is None else names.config_in(text)
+        if other is not None and os.path.exists(other) and not self.is_for(config):
+            raise PlaceError(
+                f"{self.path} starts {other}, of which only one can run: remove it first, with "
+                f"atlasctl -c {shlex.quote(other)} uninstall"
+            )
+        return text
 
     def write(self, text: str) -> None:
         """Put the file there, whole or not at all. Raises PlaceError."""
+        folder = os.path.dirname(self.path)
         try:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            os.makedirs(folder, exist_ok=True)
+            owner = os.stat(folder).st_uid
+            if owner != os.geteuid() == 0:
+                raise PlaceError(f"{folder} is of uid {owner}: run this as that user, without sudo")
             # launchd takes no file that others may write to.
             write_whole(self.path, text.encode("utf-8"), mode=0o644, synced=True)
         except OSError as error:

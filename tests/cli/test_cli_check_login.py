@@ -137,7 +137,9 @@ def on_a_mac(folder: Path, config: str, system: System) -> list[Finding]:
 
 def test_a_launch_agent_that_is_well(tmp_path: Path, config: str) -> None:
     agent(tmp_path / "agents", config)
-    agent(tmp_path / "agents", "/other.yaml", Label="other")
+    other = tmp_path / "other.yaml"
+    other.touch()
+    agent(tmp_path / "agents", str(other), Label="other")
     (tmp_path / "agents" / "broken.plist").write_text("<plist>")
     (tmp_path / "agents" / "list.plist").write_bytes(plistlib.dumps([1]))
     (tmp_path / "agents" / "folder.plist").mkdir()
@@ -227,6 +229,34 @@ def test_a_launch_agent_that_is_not_in_force(
     agent(tmp_path / "agents", config, **changes)
     (found,) = on_a_mac(tmp_path / "agents", config, system)
     assert (found.level, words in found.text) == ("note", True)
+
+
+def test_an_agent_that_does_not_stay_up(tmp_path: Path, config: str) -> None:
+    agent(tmp_path / "agents", config)
+    said = "\tstate = spawn scheduled\n\tlast exit code = 78: EX_CONFIG\n"
+    system = System(print_disabled=NONE_DISABLED, print=Outcome(0, said))
+    (found,) = on_a_mac(tmp_path / "agents", config, system)
+    text = "ua.atlas does not stay up: launchd says exit code 78: EX_CONFIG"
+    assert (found.level, found.text) == ("wrong", text)
+    running = Outcome(0, "\tstate = running\n\tpid = 12\n\tlast exit code = 1\n")
+    system = System(print_disabled=NONE_DISABLED, print=running)
+    (found,) = on_a_mac(tmp_path / "agents", config, system)
+    assert found.level == "ok"
+
+
+@pytest.mark.parametrize("system", ["darwin", "linux"])
+def test_an_item_whose_system_was_moved(system: str, tmp_path: Path, config: str) -> None:
+    home = tmp_path / "home"
+    agent(home / "Library" / "LaunchAgents", "/moved/s.yaml", Label="a.b")
+    unit(home / ".config" / "systemd" / "user", "/moved/s.yaml", "")
+    found = starters(system, {"HOME": str(home)}, System())
+    moved, none = login_item(found, config, UID, System())
+    assert none.text == "it does not start at login"
+    assert moved.text.endswith("starts /moved/s.yaml, which is not there any more")
+    undo = (
+        "launchctl bootout gui/501/a.b; rm " if system == "darwin" else "systemctl --user disable"
+    )
+    assert (moved.hint or "").startswith(undo)
 
 
 def test_what_is_enabled_wins_over_the_file(tmp_path: Path, config: str) -> None:

@@ -163,6 +163,17 @@ def test_only_our_file_is_written_over(tmp_path: Path) -> None:
     assert (place.text(), path.stat().st_mode & 0o777) == (text, 0o644)
     assert place.is_for("/s.yaml")
     assert not place.is_for("/other.yaml")
+    real, link = tmp_path / "s.yaml", tmp_path / "link.yaml"
+    real.touch()
+    link.symlink_to(real)
+    place.write(f"# {mark(str(link))}\n")
+    assert place.is_for(str(real))
+    assert place.text_for(str(real)) == place.text()
+    with pytest.raises(PlaceError, match=f"only one can run: remove it first.* -c {link} unin"):
+        place.text_for("/other.yaml")
+    real.unlink()
+    assert place.text_for("/other.yaml") is not None  # the folder was moved, or the file renamed
+    place.write(text)
     assert os.listdir(path.parent) == [path.name]
     path.write_text("somebody's own")
     with pytest.raises(PlaceError, match="was not written by atlasctl, and stays as it is"):
@@ -180,6 +191,17 @@ def test_only_our_file_is_written_over(tmp_path: Path) -> None:
     with pytest.raises(PlaceError, match=f"cannot write {path}: "):
         place.write(text)
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it is root's mistake")
+def test_what_root_writes_into_the_home_of_another(tmp_path: Path) -> None:
+    place = place_of(str(tmp_path / ".atlas"), {"HOME": str(tmp_path)}, "darwin")
+    folder = Path(place.path).parent
+    folder.mkdir(parents=True)
+    os.chown(folder, 501, 20)
+    with pytest.raises(PlaceError, match="is of uid 501: run this as that user, without sudo"):
+        place.write("x")
+    assert os.listdir(folder) == []
 
 
 def test_the_command_line_in_the_unit_is_what_a_shell_would_read() -> None:

@@ -15,7 +15,7 @@ from supervisor.install.item import (
     login_environment,
     stop_seconds,
 )
-from supervisor.install.names import mark, system_name
+from supervisor.install.names import config_in, mark, system_name
 
 CHECKOUT = str(Path(__file__).parents[2])
 
@@ -108,6 +108,7 @@ def test_what_no_file_can_hold(root: str) -> None:
         ("Documents/atlas", "Documents"),
         ("Desktop", "Desktop"),
         ("Library/Mobile Documents/com~apple~CloudDocs/a", "Library/Mobile Documents"),
+        ("Library/CloudStorage/Dropbox/atlas", "Library/CloudStorage"),
         ("Documents2/atlas", None),
         ("src/Documents", None),
         ("../elsewhere/Documents", None),
@@ -119,7 +120,13 @@ def test_folders_that_a_mac_guards(root: str, folder: str | None, tmp_path: Path
     assert found == (folder and str(tmp_path / folder))
 
 
+def test_another_volume_of_a_mac() -> None:
+    assert guarded_folder("/Volumes/My SSD/ai/atlas", "/Users/a") == "/Volumes/My SSD"
+
+
 def test_marks_tell_files_apart_and_hold_in_xml() -> None:
     paths = ["/a--b", "/a-%2Db", "/a-b", "/a---b", "/a%b", "/a%25b"]
     assert len({mark(path) for path in paths}) == len(paths)
     assert all("--" not in mark(path) for path in paths)
+    assert [config_in(f"# {mark(path)}\n") for path in paths] == paths
+    assert config_in("somebody's own") is None

@@ -15,6 +15,8 @@ CHECK: Final = "login item"
 _MOST: Final = 1024 * 1024
 """Bytes of a property list; more is none of a launch agent."""
 _UNHURRIED: Final = frozenset({"Interactive", "Adaptive"})
+_FAILED: Final = re.compile(r"^\s*last exit code = ([1-9].*)$", re.MULTILINE)
+_PID: Final = re.compile(r"^\s*pid = [0-9]+$", re.MULTILINE)
 _SPAWN: Final = re.compile(r"^\s*spawn type = (\w+)", re.MULTILINE)
 
 
@@ -122,5 +124,12 @@ def _in_force(agent: Agent, domain: str, path: str, ask: Run) -> Iterator[Findin
         text = f"{agent.label} is loaded as {spawn[1]}, from before its file was changed"
         hint = f"launchctl bootout {target}; launchctl bootstrap {domain} {path}"
         yield Finding(OURS, CHECK, "note", text, hint)
+        return
+    failed = _FAILED.search(loaded.text)
+    if failed and not _PID.search(loaded.text):
+        text = f"{agent.label} does not stay up: launchd says exit code {failed[1]}"
+        yield Finding(
+            OURS, CHECK, "wrong", text, f"where its last words are: launchctl print {target}"
+        )
         return
     yield Finding(OURS, CHECK, "ok", f"{agent.label} starts it at login, and is loaded")

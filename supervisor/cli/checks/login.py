@@ -1,6 +1,7 @@
 """Whether this system starts by itself when the user logs in, and whether that works."""
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,7 @@ from supervisor.install.manager import Run
 from supervisor.install.systemctl import LINGER, lingers
 
 CHECK: Final = "login item"
+_GONE: Final = "which is not there any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,35 @@ def crontab_lines(ask: Run, home: str) -> Iterator[Start]:
             yield Start(tuple(split(command[0])), f"crontab ({words[0]})", dict(environ), home)
 
 
+def out_of_reach(folder: str) -> tuple[str, str]:
+    """Return what is wrong with a system in a folder that macOS guards, and what to do."""
+    return (
+        f"macOS may keep what starts at login out of {folder}",
+        "move the system to another folder, or allow its python Full Disk Access in System "
+        "Settings, Privacy & Security",
+    )
+
+
+def forsaken(start: Start) -> str | None:
+    """Return the YAML file that a command starts and that is not there: its folder has moved."""
+    config = start.config()
+    return config if config is not None and not os.path.exists(config) else None
+
+
 def login_item(
     found: Starters, config: str, uid: int, ask: Run, linger: str = LINGER
 ) -> Iterator[Finding]:
     """Yield how this system is started at login, and what is wrong with that."""
+    for agent in found.agents:
+        if gone := forsaken(agent.start):
+            target = f"gui/{uid}/{agent.label}"
+            hint = f"launchctl bootout {target}; rm {shlex.quote(agent.start.where)}"
+            yield Finding(OURS, CHECK, "note", f"{agent.label} starts {gone}, {_GONE}", hint)
+    for unit in found.units:
+        if gone := forsaken(unit.start):
+            path = shlex.quote(unit.start.where)
+            hint = f"systemctl --user disable --now {unit.name}; rm {path}"
+            yield Finding(OURS, CHECK, "note", f"{unit.name} starts {gone}, {_GONE}", hint)
     agents = [agent for agent in found.agents if agent.start.starts(config)]
     units = [unit for unit in found.units if unit.start.starts(config)]
     lines = [line for line in found.crontab if line.starts(config)]

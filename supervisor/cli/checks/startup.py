@@ -31,20 +31,23 @@ class Start:
 
     def starts(self, config: str) -> bool:
         """Tell whether this brings up the system of this YAML file."""
+        found = self.config()
+        return found is not None and os.path.realpath(found) == os.path.realpath(config)
+
+    def config(self) -> str | None:
+        """Return the YAML file of the system that this brings up, or None if it does not."""
         words = self._after_atlasctl()
         if words is None:
-            return False
+            return None
         named, verb = _read(words)
         if verb not in _STARTING:
-            return False
+            return None
         if named is not None:
-            found = os.path.join(self.cwd, named)
-        else:
-            try:
-                found = os.fspath(find_config(self.cwd, dict(self.environ)))
-            except ConfigError:
-                return False
-        return os.path.realpath(found) == os.path.realpath(config)
+            return os.path.join(self.cwd, named)
+        try:
+            return os.fspath(find_config(self.cwd, dict(self.environ)))
+        except ConfigError:
+            return None
 
     def calls_old_script(self) -> bool:
         """Tell whether this starts the old script, or runs a shell that does."""
