@@ -169,7 +169,7 @@ def test_only_our_file_is_written_over(tmp_path: Path) -> None:
     place.write(f"# {mark(str(link))}\n")
     assert place.is_for(str(real))
     assert place.text_for(str(real)) == place.text()
-    with pytest.raises(PlaceError, match=f"only one can run: remove it first.* -c {link} unin"):
+    with pytest.raises(PlaceError, match=f"only one of them can run; .* -c {link} uninstall"):
         place.text_for("/other.yaml")
     real.unlink()
     assert place.text_for("/other.yaml") is not None  # the folder was moved, or the file renamed

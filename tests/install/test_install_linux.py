@@ -291,6 +291,9 @@ def test_what_else_starts_it_is_told(linux: Home) -> None:
     done = linux.ctl("install", "--no-start")
     assert f"{mine} starts this system too, which one of them would do" in done.stderr
     mine.write_text(f"[Service]\n{line.replace('services', 'others')}")
+    done = linux.ctl("install", "--no-start")
+    assert f"{mine} starts {linux.root}/others.yaml, which is not there any more" in done.stderr
+    (linux.root / "others.yaml").touch()
     assert linux.ctl("install", "--no-start").stderr == ""
 
 
