@@ -64,8 +64,8 @@ class Place:
         other = None if text is None else names.config_in(text)
         if other is not None and os.path.exists(other) and not self.is_for(config):
             raise PlaceError(
-                f"{self.path} starts {other}, which shares the folder of its state with {config}: "
-                f"only one of them can run; to remove it: atlasctl -c {shlex.quote(other)} uninstall"
+                f"{self.path} starts {other}, which shares its state with {config}: only "
+                f"one of them can run; to remove it: atlasctl -c {shlex.quote(other)} uninstall"
             )
         return text
 
