@@ -37,6 +37,10 @@ MAX_DRAIN_SECONDS: Final = 3600.0
 MAX_CACHE_MIB: Final = 1024 * 1024
 DEFAULT_MODEL_DIR: Final = os.path.join("models", "ukrainian-tts")
 
+HOLD_BACK: Final = 90.0
+"""Seconds for which a server that is to take over lets the other one speak, while its own voice
+loads; less than the startup probe of config/services.yaml waits."""
+
 _CLOSE_SECONDS: Final = 0.5
 
 
@@ -182,16 +186,18 @@ def main() -> int:
     )
     try:
         handed_over = sockets.take_handed_over(os.environ)
-        listening = handed_over or sockets.bind(chosen.host, chosen.port)
+        listening = handed_over.public or sockets.bind(chosen.host, chosen.port)
     except sockets.SocketError as error:
         print(f"services.tts: {error}", file=sys.stderr, flush=True)
         return 1
     where = ", ".join(sockets.url(sock) for sock in listening)
-    if handed_over:
+    if handed_over.public:
         log.info("listening on %s (handed over; --host and --port are not used)", where)
     else:
         log.info("listening on %s", where)
-    return _serve(chosen, listening, stop, handed_over=bool(handed_over))
+    if handed_over.private:
+        log.info("another server speaks there until the voice of this one is loaded")
+    return _serve(chosen, listening, handed_over, stop)
 
 
 class _Stop:
@@ -221,7 +227,10 @@ class _Stop:
 
 
 def _serve(
-    chosen: Settings, listening: Sequence[socket.socket], stop: _Stop, *, handed_over: bool
+    chosen: Settings,
+    listening: Sequence[socket.socket],
+    handed_over: sockets.HandedOver,
+    stop: _Stop,
 ) -> int:
     from services.tts.cache import PhraseCache
     from services.tts.chain import Chain
@@ -239,6 +248,7 @@ def _serve(
         engines.stand_in,
         sentence_limit=chosen.sentence_limit,
         prepare=_warm_text,
+        hold_back=HOLD_BACK if handed_over.private else 0.0,
     )
     phrases = PhraseCache(
         None if chosen.cache_dir is None else Path(chosen.cache_dir),
@@ -255,15 +265,16 @@ def _serve(
         log.warning("other machines can reach this server, and it asks for no password")
     server = Server(
         create_app(worker, normalise=_normalise, loopback_only=loopback_only),
-        listening,
+        handed_over.private or listening,
         waiting=chosen.queue + 1,
+        later=listening if handed_over.private else (),
     )
     stop.attach(server)
-    server.run()
+    server.run(open_when=chain.is_settled)
 
     log.info("stopping: answering what was accepted, for %g s at most", chosen.drain_timeout)
     started = time.monotonic()
-    cut = server.drain(timeout=chosen.drain_timeout, take_backlog=not handed_over)
+    cut = server.drain(timeout=chosen.drain_timeout, take_backlog=not handed_over.public)
     if cut:
         log.warning("%d connections were cut off unanswered", cut)
     if not worker.close(timeout=_CLOSE_SECONDS):

@@ -51,18 +51,21 @@ class Chain:
         sentence_limit: float,
         prepare: Callable[[], None],
         retry_pauses: Sequence[float] = RETRY_PAUSES,
+        hold_back: float = 0.0,
     ) -> None:
         """Makes a chain that is not started.
 
         `stand_in` is quick to load and needs little; None where silence is preferred to it.
         `sentence_limit` is in seconds. `prepare` is called before each warm-up, to load what the
-        text pipeline needs.
+        text pipeline needs. For `hold_back` seconds at most the stand-in is silent while a
+        preferred engine may still come: where another process speaks meanwhile.
         """
         engines = [*preferred, *([] if stand_in is None else [stand_in])]
         self._links = [Link(engine, pauses=tuple(retry_pauses)) for engine in engines]
         self._stand_in = None if stand_in is None else self._links[-1]
         self._sentence_limit = sentence_limit
         self._prepare = prepare
+        self._held_back_until = time.monotonic() + hold_back
         self._closed = False
         self.changed = threading.Condition()
         """Guards the links, and the queue of the worker above: what is seen under it holds."""
@@ -87,16 +90,20 @@ class Chain:
     def best(self) -> Link | None:
         """The link that speaks now: the first that is ready."""
         with self.changed:
-            return next((one for one in self._links if one.state is LinkState.READY), None)
+            ready = next((one for one in self._links if one.state is LinkState.READY), None)
+            if ready is self._stand_in and time.monotonic() < self._held_back_until:
+                return None if self._are_hopeful(self._links[:-1]) else ready
+            return ready
 
     def is_coming(self) -> bool:
         """Whether a better link than the present one is on its way, so that waiting may help."""
         with self.changed:
-            now = time.monotonic()
-            return any(
-                one.hopeful and not self._is_skipped(one) and self._hung(one, now) is None
-                for one in self._above()
-            )
+            return self._are_hopeful(self._above())
+
+    def is_settled(self) -> bool:
+        """Whether something speaks, or nothing is on its way to."""
+        with self.changed:
+            return self.best() is not None or not self.is_coming()
 
     def why_silent(self) -> str | None:
         """Why nothing speaks, when nothing does and nothing is on its way to."""
@@ -233,6 +240,13 @@ class Chain:
     def _above(self) -> list[Link]:
         best = self.best()
         return self._links if best is None else self._links[: self._links.index(best)]
+
+    def _are_hopeful(self, links: Sequence[Link]) -> bool:
+        now = time.monotonic()
+        return any(
+            one.hopeful and not self._is_skipped(one) and self._hung(one, now) is None
+            for one in links
+        )
 
     def _is_skipped(self, link: Link) -> bool:
         """Whether a link before it, of the same place, is known to fail."""

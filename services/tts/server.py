@@ -20,7 +20,7 @@ from waitress.task import ErrorTask, WSGITask
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from wsgiref.types import WSGIApplication
 
 log = logging.getLogger("tts.server")
@@ -116,14 +116,22 @@ class Server:
     """Serves a WSGI application on sockets that listen already; used from one thread."""
 
     def __init__(
-        self, application: WSGIApplication, sockets: Sequence[socket.socket], *, waiting: int
+        self,
+        application: WSGIApplication,
+        sockets: Sequence[socket.socket],
+        *,
+        waiting: int,
+        later: Sequence[socket.socket] = (),
     ) -> None:
-        """`waiting` is how many requests may wait for the engine at once, each in its thread."""
+        """`waiting` is how many requests may wait for the engine at once, each in its thread.
+
+        From the sockets of `later` nothing is accepted before `run` is told to.
+        """
         self._map: dict[int, wasyncore.dispatcher] = {}
         create_server(
             application,
             map=self._map,
-            sockets=list(sockets),
+            sockets=[*sockets, *later],
             threads=waiting + SPARE_THREADS,
             ident="atlas-tts",
             connection_limit=_MAX_CONNECTIONS,
@@ -144,6 +152,10 @@ class Server:
         self._listeners = [one for one in self._map.values() if isinstance(one, BaseWSGIServer)]
         for listener in self._listeners:
             listener.channel_class = _Channel
+        shut = {sock.fileno() for sock in later}
+        self._shut = [one for one in self._listeners if one.socket.fileno() in shut]
+        for listener in self._shut:
+            listener.accepting = False
         self._stopping = False
         self._closed = False
 
@@ -154,10 +166,14 @@ class Server:
             for listener in self._listeners:
                 listener.pull_trigger()
 
-    def run(self) -> None:
-        """Serves until `stop` is called."""
+    def run(self, open_when: Callable[[], bool] = lambda: True) -> None:
+        """Serves until `stop` is called, at all sockets once `open_when` has said so."""
         while not self._stopping:
-            wasyncore.poll2(1.0, self._map)
+            if self._shut and open_when():
+                for listener in self._shut:
+                    listener.accepting = True
+                self._shut = []
+            wasyncore.poll2(_TICK if self._shut else 1.0, self._map)
 
     def drain(self, *, timeout: float, take_backlog: bool) -> int:
         """Stops accepting and answers what was accepted.

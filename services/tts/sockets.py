@@ -2,7 +2,8 @@
 
 Handed-over sockets follow sd_listen_fds(3): `LISTEN_PID` is this process, `LISTEN_FDS` sockets
 start at descriptor 3. They are shared with whoever gave them, so they are closed here but never
-shut down.
+shut down. In a rolling restart the supervisor adds a further socket of the same name at another
+port, which leads to this process alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import errno
 import ipaddress
 import os
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -28,20 +30,38 @@ class SocketError(Exception):
     """No socket to listen on; the message names the address and the way out."""
 
 
-def take_handed_over(environ: MutableMapping[str, str]) -> tuple[socket.socket, ...]:
-    """The sockets that were handed to this process, or none.
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What was handed to this process; nothing where there is no supervisor that does so."""
+
+    public: tuple[socket.socket, ...] = ()
+    private: tuple[socket.socket, ...] = ()
+    """Where this process alone is met: there are some only while another one serves beside it."""
+
+
+def take_handed_over(environ: MutableMapping[str, str]) -> HandedOver:
+    """The sockets that were handed to this process.
 
     Takes the variables out of `environ`, so that no child thinks itself the receiver. Raises
     SocketError when something was handed over that is no listening TCP socket.
     """
     pid = environ.pop("LISTEN_PID", None)
     count = environ.pop("LISTEN_FDS", None)
-    environ.pop("LISTEN_FDNAMES", None)
+    names = environ.pop("LISTEN_FDNAMES", "").split(":")
     if pid is None or count is None or pid != str(os.getpid()):
-        return ()
+        return HandedOver()
     if not count.isascii() or not count.isdigit() or not 1 <= int(count) <= MAX_FDS:
         raise SocketError(f"LISTEN_FDS is {count!r}: a number from 1 to {MAX_FDS} is expected")
-    return tuple(_adopt(fd) for fd in range(FIRST_FD, FIRST_FD + int(count)))
+    taken = tuple(_adopt(fd) for fd in range(FIRST_FD, FIRST_FD + int(count)))
+    if len(names) != len(taken):
+        return HandedOver(taken)
+    ports: dict[str, int] = {}
+    for name, sock in zip(names, taken, strict=True):
+        ports.setdefault(name, address(sock)[1])
+    private = tuple(
+        sock for name, sock in zip(names, taken, strict=True) if address(sock)[1] != ports[name]
+    )
+    return HandedOver(tuple(sock for sock in taken if sock not in private), private)
 
 
 def _adopt(fd: int) -> socket.socket:

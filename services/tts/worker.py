@@ -242,8 +242,7 @@ class Worker:
         return loader_ended and not self._thread.is_alive()
 
     def _is_settled(self) -> bool:
-        chain = self._chain
-        return self._closed or chain.best() is not None or not chain.is_coming()
+        return self._closed or self._chain.is_settled()
 
     def _expected_wait(self) -> int:
         """Whole seconds until a place is likely free: what the last job took, its wait included."""

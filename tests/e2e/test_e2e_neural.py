@@ -282,6 +282,34 @@ def test_a_device_that_fails_is_heard_through_and_the_supervisor_says_what_helps
     assert status["restarts"] == 0
 
 
+def test_a_rolling_restart_is_not_heard(speech: Speech, tiny: Path) -> None:
+    """While the next run loads the voice, the one before speaks; the robot never does."""
+    speech.lay_down(tiny)
+    speech.up()
+    assert speech.say("привіт", wait=LOADING).headers["X-TTS-Engine"] == "ukrainian"
+    before = speech.system.service("tts")["run"]
+    over = threading.Event()
+    heard: list[tuple[int, str | None]] = []
+
+    def listen() -> None:
+        while not over.is_set():
+            reply = speech.say(f"речення {len(heard)}")
+            heard.append((reply.status_code, reply.headers.get("X-TTS-Engine")))
+
+    with ThreadPoolExecutor(2) as pool:
+        clients = [pool.submit(listen) for _ in range(2)]
+        try:
+            speech.system.ctl("restart", "--rolling", "tts")
+            after = len(heard)
+            eventually("the new run has answered", lambda: len(heard) > after + 4)
+        finally:
+            over.set()
+        for client in clients:
+            client.result(DEADLINE)
+    assert speech.system.service("tts")["run"] == before + 1
+    assert set(heard) == {(200, "ukrainian")}
+
+
 def test_sixteen_clients_at_once_hear_their_own_text_or_are_asked_to_wait(
     speech: Speech, tiny: Path
 ) -> None:

@@ -42,6 +42,7 @@ def chaining(
     pauses: tuple[float, ...] = (PATIENCE,),
     sentence_limit: float = 60.0,
     prepare: Callable[[], None] = lambda: None,
+    hold_back: float = 0.0,
 ) -> Iterator[Chain]:
     chain = Chain(
         preferred,
@@ -49,6 +50,7 @@ def chaining(
         sentence_limit=sentence_limit,
         prepare=prepare,
         retry_pauses=pauses,
+        hold_back=hold_back,
     )
     chain.start()
     try:
@@ -91,6 +93,27 @@ def test_the_stand_in_speaks_while_the_preferred_engine_loads() -> None:
         assert chain.notice() is None
         assert not chain.is_coming()
         assert stand_in.unloads == 0, "it has to be there at once when it is needed"
+
+
+@pytest.mark.parametrize("warm_up_failures", [0, 99])
+def test_a_stand_in_that_is_held_back_is_silent_until_it_is_known_whether_it_is_needed(
+    warm_up_failures: int,
+) -> None:
+    voice, stand_in = neural(warm_up_failures=warm_up_failures), espeak()
+    voice.hold_warm_up()
+    with chaining(voice, stand_in=stand_in, hold_back=3600.0) as chain:
+        until(lambda: states(chain) == ["loading", "ready"], "the stand-in is ready")
+        assert (chain.best(), chain.is_settled(), chain.why_silent()) == (None, False, None)
+        voice.release()
+        is_best(chain, stand_in if warm_up_failures else voice)
+        assert chain.is_settled()
+
+
+def test_no_stand_in_is_held_back_for_ever() -> None:
+    voice, stand_in = neural(), espeak()
+    voice.hold_warm_up()
+    with chaining(voice, stand_in=stand_in, hold_back=0.2) as chain:
+        is_best(chain, stand_in)
 
 
 def test_what_fails_at_a_text_is_stepped_over_and_comes_back_when_it_recovers() -> None:

@@ -167,8 +167,22 @@ def test_handed_over_sockets_win_over_host_and_port(
 
 def test_sockets_for_another_process_are_left_alone() -> None:
     environ = {"LISTEN_PID": str(os.getpid() + 1), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "http"}
-    assert sockets.take_handed_over(environ) == ()
+    assert sockets.take_handed_over(environ) == sockets.HandedOver()
     assert environ == {}
+
+
+def test_a_further_socket_of_the_same_name_leads_to_this_process_alone(
+    launch: Callable[..., ServerProcess], listening: list[socket.socket], tmp_path: Path
+) -> None:
+    names = {"LISTEN_FDNAMES": "http:http"}
+    process = launch(
+        "--model-dir", str(tmp_path), engine="auto", hand_over=listening, environ=names
+    )
+    process.wait_for_line("another server speaks there until the voice of this one is loaded")
+    # The neural voice is not there, so eSpeak NG is all that is to come, at both doors.
+    for sock in listening:
+        assert say(sockets.url(sock), "так").status_code == 200
+        assert health(sockets.url(sock))["pid"] == process.pid
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "x", "17", "9" * 30, ""])
