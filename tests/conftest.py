@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import signal
 
 import pytest
@@ -10,6 +11,10 @@ from hypothesis import settings
 # How long an example takes depends on what else the machine does: no test asserts speed.
 settings.register_profile("atlas", deadline=None)
 settings.load_profile("atlas")
+
+# The tests start thousands of Pythons, and each would compile all that it imports: a third of what
+# such a start costs. Some machines for automatic builds set this.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A suite that was started in the background (`make test &` in a script) ignores Ctrl-C, and would
 # hand that on to every program that is to be ended by it in a test.

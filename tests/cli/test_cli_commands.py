@@ -272,13 +272,21 @@ def test_up_of_an_unknown_service(root: Path, ctl: Ctl) -> None:
     assert not (root / ".atlas").exists()
 
 
-def test_up_beside_a_daemon_of_another_file(root: Path, ctl: Ctl) -> None:
+@pytest.mark.parametrize(
+    ("is_there", "hint"), [(True, "atlasctl -c other.yaml down"), (False, "kill ")]
+)
+def test_up_beside_a_daemon_of_another_file(
+    root: Path, ctl: Ctl, is_there: bool, hint: str
+) -> None:
+    other = root / "other.yaml"
+    if is_there:
+        other.touch()
     with FakeDaemon(root, UP) as fake:
-        fake.config = str(root / "other.yaml")
+        fake.config = str(other)
         code, _, err = ctl("up")
     assert code == 1
     assert "was started with other.yaml, not with services.yaml" in err
-    assert "atlasctl -c other.yaml down" in err
+    assert hint in err
 
 
 def test_up_of_a_service_that_the_daemon_has_not_read(root: Path, ctl: Ctl) -> None:
