@@ -132,7 +132,8 @@ def _files(model_dir: str) -> Finding:
         found = files.read(Path(model_dir))
     except EngineError as error:
         # Without them eSpeak NG speaks: that is less than could be, and no fault.
-        return Finding("files", "note", str(error), error.remedy, {"directory": model_dir})
+        text = str(error).removesuffix(f": {error.remedy}")
+        return Finding("files", "note", text, error.remedy, {"directory": model_dir})
     details = {"directory": model_dir, "fingerprint": found.fingerprint}
     return Finding("files", "ok", f"the files in {model_dir} are a whole voice", None, details)
 

@@ -33,6 +33,15 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Invocation:
     return Invocation(**found)
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Leaves the lines of the legend as they are, and fills a description, which is of one."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
+
+
 class _Parser(argparse.ArgumentParser):
     """Raises instead of exiting, and suggests what may have been meant."""
 
@@ -69,7 +78,7 @@ def options_of(command: Command) -> list[str]:
 def _furnish(parser: argparse.ArgumentParser, command: Command) -> None:
     parser.description = command.about
     parser.epilog = LEGEND
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = _Formatter
     parser.allow_abbrev = False
     # Suppressed, so that what stood before the command is not overwritten.
     _global_options(parser, default=argparse.SUPPRESS)
@@ -100,7 +109,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         prog="atlasctl",
         description="Keeps local AI services up, and proves that they work.",
         epilog=LEGEND,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     _global_options(parser, default=None)

@@ -13,6 +13,7 @@ from typing import Literal, cast
 
 from supervisor.cli.exits import CommandError, ExitStatus
 from supervisor.config.discovery import find_config
+from supervisor.config.problems import ConfigError
 from supervisor.config.root import state_dir
 from supervisor.control.client import ControlClient, ControlError, DaemonNotRunning
 from supervisor.control.messages import (
@@ -73,11 +74,26 @@ def no_daemon(system: System) -> CommandError:
     from supervisor.cli.survivors import left_running
 
     message = f"no supervisor runs for {short_path(system.config)}"
-    hint = "start it: atlasctl up"
+    start = f"atlasctl {_choice(system.config)}up"
+    hint = f"start it: {start}"
     if left := left_running(system.state_dir):
         message += f", but one that was killed has left {left} running"
-        hint = "let a new one take over: atlasctl up"
+        hint = f"let a new one take over: {start}"
     return CommandError(ExitStatus.NO_DAEMON, message, hint)
+
+
+def _choice(config: str) -> str:
+    """Return the option without which another file would be meant, and a space.
+
+    Who has come by restart_system.sh may not know of ATLAS_CONFIG, which that sets.
+    """
+    import shlex
+
+    try:
+        usual = os.fspath(find_config(os.getcwd(), {}))
+    except (ConfigError, OSError):
+        usual = ""
+    return "" if usual == config else f"-c {shlex.quote(short_path(config))} "
 
 
 def check_same_file(daemon: DaemonStatus, config: str) -> None:

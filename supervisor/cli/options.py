@@ -74,10 +74,7 @@ def details(parser: argparse.ArgumentParser) -> None:
 def dry_run(parser: argparse.ArgumentParser) -> None:
     """Take `--dry-run`."""
     parser.add_argument(
-        "--dry-run",
-        dest="dry_run",
-        action="store_true",
-        help="show what would have been done of late, by logs and journal",
+        "--dry-run", dest="dry_run", action="store_true", help="show what it would do, do nothing"
     )
 
 
@@ -178,9 +175,12 @@ def keep(parser: argparse.ArgumentParser) -> None:
 
 
 def rehearse(parser: argparse.ArgumentParser) -> None:
-    """Take `--dry-run`."""
+    """Take `--dry-run`, of remedies."""
     parser.add_argument(
-        "--dry-run", dest="dry_run", action="store_true", help="show what it would do, do nothing"
+        "--dry-run",
+        dest="dry_run",
+        action="store_true",
+        help="show what would have been done of late, by logs and journal",
     )
 
 

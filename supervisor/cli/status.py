@@ -42,7 +42,7 @@ def status(call: Invocation) -> int:
         }
         print(json.dumps(shown, ensure_ascii=False, indent=2))
     else:
-        print("\n".join(_lines(call, system, fleet)))
+        print("\n".join(_lines(call, fleet)))
     good = all(is_good(service) for service in asked_services(fleet, call.services))
     return ExitStatus.AS_ASKED if good else ExitStatus.NOT_REACHED
 
@@ -54,9 +54,11 @@ def _fleet(system: System, timeout: float = TIMEOUT) -> FleetStatus:
     return fleet
 
 
-def _lines(call: Invocation, system: System, fleet: FleetStatus) -> list[str]:
+def _lines(call: Invocation, fleet: FleetStatus) -> list[str]:
     services = chosen(fleet["services"], call.services)
-    return render_status(fleet["daemon"], services, call.paint, short_path(system.config))
+    daemon = fleet["daemon"]
+    # Its own file: it also answers who asks for another one of the same folder.
+    return render_status(daemon, services, call.paint, short_path(daemon["config"]))
 
 
 def _watch(call: Invocation) -> int:
@@ -77,7 +79,7 @@ def _watch(call: Invocation) -> int:
                 if call.json:
                     lines = [json.dumps(fleet, ensure_ascii=False)]
                 else:
-                    lines = _lines(call, system, fleet)
+                    lines = _lines(call, fleet)
             if canvas is None:
                 print("\n".join(lines if call.json else [stamp, *lines, ""]), flush=True)
             else:

@@ -1,5 +1,6 @@
 import contextlib
 import io
+import re
 import time
 
 import pytest
@@ -123,6 +124,27 @@ def test_help_of_every_command_names_the_exit_codes(
     text = capsys.readouterr().out
     assert LEGEND.strip() in text
     assert all(option in text for option in options_of(command))
+
+
+@pytest.mark.parametrize("command", SHOWN, ids=lambda command: command.name)
+def test_help_fits_into_a_terminal(
+    command: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(command, type(SHOWN[0]))
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([command.name, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_a_dry_run_says_of_what(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("install", "uninstall", "clean"):
+        assert main([name, "--help"]) == 0
+        assert "--dry-run   show what it would do" in re.sub(
+            r" {3,}", "   ", capsys.readouterr().out
+        )
+    assert main(["remedies", "--help"]) == 0
+    assert "show what would have been done of late" in capsys.readouterr().out
 
 
 def test_help_lists_every_command_and_no_hidden_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,21 @@ def test_status_without_a_daemon(ctl: Ctl) -> None:
     assert err == "atlasctl: no supervisor runs for services.yaml; start it: atlasctl up\n"
 
 
+def test_the_way_to_start_names_the_file_that_was_meant(root: Path, ctl: Ctl) -> None:
+    (root / "other.yaml").write_text(YAML)
+    code, out, err = ctl("-c", "other.yaml", "status")
+    assert (code, out) == (3, "")
+    hint = "start it: atlasctl -c other.yaml up"
+    assert err == f"atlasctl: no supervisor runs for other.yaml; {hint}\n"
+
+
+def test_status_names_the_file_of_what_runs(root: Path, ctl: Ctl) -> None:
+    """Both files have one state folder, so whoever asks for one is told of the other."""
+    with FakeDaemon(root, UP) as daemon:
+        daemon.config = str(root / "other.yaml")
+        assert ctl("status")[1].splitlines()[-1].endswith(", other.yaml")
+
+
 def test_an_unknown_service_gets_a_suggestion(root: Path, ctl: Ctl) -> None:
     with FakeDaemon(root, UP):
         code, _, err = ctl("status", "tss")

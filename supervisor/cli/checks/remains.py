@@ -133,7 +133,7 @@ def strange_logs(folder: str, services: Iterable[str]) -> Iterator[Finding]:
         files = count(len(sizes), "file")
         where = short_path(folder)
         text = f"{size(total)} in {files} of no service in {where}, the largest {largest}"
-        hint = "put them away: atlasctl clean --strangers"
+        hint = "put them away: atlasctl clean --all"
         yield Finding(OURS, "old logs", "note", text, hint)
 
 

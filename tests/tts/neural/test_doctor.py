@@ -52,7 +52,8 @@ def test_a_missing_file_is_a_note_with_the_cure_since_espeak_speaks(
 ) -> None:
     found = run(capsys, tmp_path)
     assert (found["files"]["level"], found["espeak"]["level"]) == ("note", "ok")
-    assert "make neural" in found["files"]["hint"]
+    assert found["files"]["hint"] == "run `make neural`, which fetches it"
+    assert found["files"]["text"] == f"there is no neural voice in {tmp_path}"
     assert "neural" not in found
 
 
