@@ -81,7 +81,10 @@ def _check_login_environment(spec: FleetSpec, item: LoginItem) -> None:
     """
     login = {name: os.environ[name] for name in _ACCOUNT if name in os.environ}
     login |= item.environment
-    hint = "put the variables that it takes from this shell into a file, with env_file: in the YAML"
+    hint = (
+        "what it takes from this shell belongs into files: ${NAME} into .env, what a service is to "
+        "find in its environment into its env_file"
+    )
     try:
         then = load(spec.source, login)
     except ConfigError as error:

@@ -11,7 +11,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 CHECKOUT = Path(__file__).parents[2]
-PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+PAGES = [
+    CHECKOUT / "README.md",
+    *sorted((CHECKOUT / "docs").glob("*.md")),
+    CHECKOUT / "benchmarks" / "README.md",
+]
 
 
 @dataclass(frozen=True, slots=True)

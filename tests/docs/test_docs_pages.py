@@ -14,7 +14,7 @@ from supervisor.config.compile import compile_bytes
 from supervisor.config.model import Fleet, Service
 from tests.docs.pages import CHECKOUT, PAGES, Block, anchors, blocks, inline
 
-by_name = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+by_name = pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 
 
 @by_name

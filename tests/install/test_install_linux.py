@@ -312,7 +312,7 @@ def test_what_only_this_shell_knows_is_told(linux: Home) -> None:
     done = linux.ctl("install", "--no-start", env={"WHERE": "here"}, check=2)
     assert "in this shell the configuration is valid, after a login it is not:" in done.stderr
     assert "services.one.env.WHERE" in done.stderr
-    assert "with env_file: in the YAML" in done.stderr
+    assert "${NAME} into .env" in done.stderr
 
 
 def test_where_there_is_no_systemd_at_all(linux: Home, systemd: Systemd) -> None:
