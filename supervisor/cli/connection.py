@@ -87,8 +87,6 @@ def _choice(config: str) -> str:
 
     Who has come by restart_system.sh may not know of ATLAS_CONFIG, which that sets.
     """
-    import shlex
-
     try:
         usual = os.fspath(find_config(os.getcwd(), {}))
     except (ConfigError, OSError):
