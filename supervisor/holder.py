@@ -8,7 +8,7 @@ end itself as it does without a holder.
 
 What can be lost, and when:
 - Daemon, sink *and* holder are dead at the same time, and the service as well: what its FIFO holds,
-  at most 64 KiB on Linux (1 MiB of a busy one; 16 to 64 KiB on macOS). While any one of the four
+  at most 64 KiB on Linux (1 MiB of a busy one; 8 KiB on macOS). While any one of the four
   lives, nothing is.
 - The same with the holder alive, for a FIFO so new that the holder does not have it yet: `QUIET`
   seconds after the last new one, `LONGEST_WAIT` at most; and for all of them in the moment between
@@ -18,7 +18,9 @@ What can be lost, and when:
 
 A process cannot be given descriptors after its start, so a new FIFO means a new holder; the old one
 is ended when the new one is there. Its pid, start time and boot stand in `STATE_DIR/holder`, for
-the daemon that follows one that was killed.
+the daemon that follows one that was killed. One whose daemon was killed before it could name it is
+found by its environment; on macOS, which shows nobody that of `sleep`, it stays until its day is
+over.
 """
 
 import asyncio
@@ -174,7 +176,7 @@ class Holder:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             for path, fd in fifos:
-                reading = _reading_end(path, fd)
+                reading = reading_end(path, fd)
                 if reading is None:
                     lent.append(fd)
                 else:
@@ -257,7 +259,7 @@ class Holder:
         return named, text.startswith(_INTENDED)
 
 
-def _reading_end(path: str, fd: int) -> int | None:
+def reading_end(path: str, fd: int) -> int | None:
     """Open the FIFO anew for reading; None where its file is gone or no descriptor is left."""
     try:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from supervisor.core.events import Exit
 from supervisor.core.spec import LogSpec
-from supervisor.holder import Holder
+from supervisor.holder import Holder, reading_end
 from supervisor.launcher import Launcher
 from supervisor.logs.channel import MOST_DESCRIPTORS, Reply
 from supervisor.logs.transfer import waiting_bytes
@@ -114,7 +114,7 @@ class Output:
         """Let go of all; with `quit_sink` the sink writes what it has, and both helpers end."""
         written = await self._sink.close(end=quit_sink)
         outlets = {**self._parting, **self._outlets}
-        left = [name for name, each in outlets.items() if waiting_bytes(each.fd)]
+        left = [name for name, each in outlets.items() if _waiting(each)]
         if quit_sink and not written and left:
             self._complain(
                 f"no log sink took the last output of {', '.join(left)}; it is kept for the next "
@@ -218,7 +218,7 @@ class Output:
             fields["run"] = run
             if name in self._outlets:
                 # A sink that is busy reads this when the run has printed its first lines.
-                fields["after"] = waiting_bytes(self._outlets[name].fd)
+                fields["after"] = _waiting(self._outlets[name])
         answer = self._sink.send("mark", fields)
         if run is not None:
             self._watches.begin(name, run, answer)
@@ -378,6 +378,21 @@ def _attachment(name: str, outlet: Outlet) -> dict[str, object]:
         "keep": outlet.policy.keep,
         "compress": outlet.policy.compress,
     }
+
+
+def _waiting(outlet: Outlet) -> int:
+    """Return how many bytes lie in the FIFO of a service.
+
+    Asked through a reading end: of what is open for both, macOS tells what lies in the other
+    direction, which is nothing (fifo_ioctl of xnu asks the writing end last).
+    """
+    reading = reading_end(outlet.fifo, outlet.fd)
+    if reading is None:
+        return waiting_bytes(outlet.fd)
+    try:
+        return waiting_bytes(reading)
+    finally:
+        os.close(reading)
 
 
 def _open_fifo(path: str) -> int:

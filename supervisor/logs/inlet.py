@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import selectors
 import stat
 import sys
 import time
@@ -31,6 +32,21 @@ GATHERING = 0.0002
 MOST_LARGE_PIPES = 16
 """More would use up pipe-user-pages-soft (64 MiB a user), after which every new pipe of the user,
 ours or not, is 8 KiB small (pipe(7))."""
+
+MOST_SELECTED = 1024
+"""FD_SETSIZE: descriptors from this number on are beyond select(2)."""
+
+
+def selector_of_fifos() -> selectors.BaseSelector:
+    """Return what can wait for FIFOs on this system.
+
+    kqueue of macOS, and poll(2), which is made of it there, tell of a FIFO's bytes when write(2)
+    returns: not while it waits for room, which one of more than 8 KiB does. Nor do they tell of its
+    end. select(2) tells both (xnu: filt_vnode_common, fifo_select; golang/go#24164, cpython#95600).
+    """
+    if sys.platform == "darwin":
+        return selectors.SelectSelector()
+    return selectors.DefaultSelector()
 
 
 class Inlet:

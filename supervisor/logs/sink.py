@@ -60,7 +60,7 @@ from supervisor.logs import requests
 from supervisor.logs.capacity import raise_file_limit
 from supervisor.logs.compression import Compressor
 from supervisor.logs.conversation import MOST_DESCRIPTORS, Conversation, PeerError
-from supervisor.logs.inlet import Inlet
+from supervisor.logs.inlet import MOST_SELECTED, Inlet, selector_of_fifos
 from supervisor.logs.intake import FILES_OF_INLET, Intake
 from supervisor.logs.marks import mark_line
 from supervisor.logs.reports import Reports
@@ -93,7 +93,6 @@ class Sink:
         `most_files` is how many files this process may open.
         """
         self._state = state
-        self._most_files = most_files
         self._lock = _open_lock(state)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,7 +123,12 @@ class Sink:
         except OSError as error:
             self.complain(f"what the last sink had read could not be written: {error}")
         self._listener = self._listen()
-        self._selector = selectors.DefaultSelector()
+        self._selector = selector_of_fifos()
+        self._most_files = most_files
+        self._more_files = "raise the hard limit (ulimit -Hn) for the daemon"
+        if isinstance(self._selector, selectors.SelectSelector) and most_files > MOST_SELECTED:
+            self._most_files = MOST_SELECTED
+            self._more_files = "no more can be waited for on this system, so split the services"
         self._selector.register(self._listener, selectors.EVENT_READ, self._listener)
         self._intake = Intake(
             self._selector, open_mover(journal), self.complain, self._reports.note
@@ -276,7 +280,7 @@ class Sink:
         if used + count + SPARE_FILES > self._most_files:
             raise RequestError(
                 f"the sink may open only {self._most_files} files, and {used} are in use for logs "
-                "and sockets: raise the hard limit (ulimit -Hn) for the daemon"
+                f"and sockets: {self._more_files}"
             )
 
     def _put(self, conversation: Conversation, request: Mapping[str, object]) -> Reply:
@@ -387,7 +391,7 @@ def check(state: str) -> Reply:
     try:
         os.close(_open_lock(state))
         check_journal(os.path.join(state, "sink.journal"))
-        selectors.DefaultSelector().close()
+        selector_of_fifos().close()
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).close()
     except OSError as error:
         return {"ok": False, "version": __version__, "error": f"the sink cannot start: {error}"}

@@ -25,12 +25,15 @@ import errno
 import fcntl
 import mmap
 import os
-import select
 import stat
 import struct
 import sys
 import termios
 from typing import Protocol
+
+
+_WORD = 0xFFFF_FFFF_FFFF_FFFF
+"""macOS counts devices with a sign."""
 
 
 class SpillError(Exception):
@@ -67,13 +70,13 @@ def waiting_bytes(source: int) -> int:
 class Journal:
     """read, then write, through a shared mapping that a later process can read.
 
-    At most 64 KiB a move, which is what a pipe of macOS holds.
+    At most 64 KiB a move, which is more than a FIFO of macOS holds.
 
     Layout: one flag byte, the header, a canary, then the bytes. The flag is set last and cleared
     first, and setting one byte cannot be torn. With the flag set, the canary still in place of the
     bytes says that the read had not happened; otherwise all `count` bytes are there, because
-    `count` was in the FIFO before the read and nobody else reads it. The log's size then says how
-    many of them were written. What remains: 1 to 3 bytes of binary data equal to the canary (no
+    `count` was in the FIFO before the read and nobody else reads it, or is 1. The log's size then
+    says how many of them were written. What remains: 1 to 3 bytes of binary data equal to the canary (no
     UTF-8 text contains its bytes), read at the very instant of the kill, would be taken as unread.
     """
 
@@ -121,7 +124,8 @@ class Journal:
             try:
                 found = os.fstat(target)
                 done = found.st_size - offset
-                if (found.st_dev, found.st_ino) == (device, inode) and 0 <= done < count:
+                same = (found.st_dev & _WORD, found.st_ino) == (device, inode)
+                if same and 0 <= done < count:
                     while done < count:
                         step = os.pwrite(target, self._bytes[done:count], offset + done)
                         done += step
@@ -133,20 +137,23 @@ class Journal:
 
     def move(self, source: int, target: int, path: str, offset: int, count: int) -> int:
         """See `Mover.move`."""
-        waiting = waiting_bytes(source)
-        count = min(count, self._CHUNK, waiting)
-        if count == 0:
-            return self._writers_gone(source)
+        # Of an empty FIFO a byte is asked for: only read(2) tells its end everywhere, and what came
+        # in just now is in the journal like all else.
+        count = min(count, self._CHUNK, max(1, waiting_bytes(source)))
         self._map[0] = 0
         self._bytes[: len(self._CANARY)] = self._CANARY
         found = os.fstat(target)
         name = os.fsencode(path)
         self._HEADER.pack_into(
-            self._map, 8, found.st_dev & 0xFFFFFFFFFFFFFFFF, found.st_ino, offset, count, len(name)
+            self._map, 8, found.st_dev & _WORD, found.st_ino, offset, count, len(name)
         )
         self._map[self._PATH_AT : self._PATH_AT + len(name)] = name
         self._map[0] = 1
-        taken = os.readv(source, [self._bytes[:count]])
+        try:
+            taken = os.readv(source, [self._bytes[:count]])
+        except OSError:
+            self._map[0] = 0
+            raise
         done = 0
         try:
             while done < taken:
@@ -157,19 +164,6 @@ class Journal:
             raise SpillError(done, lost, error) from error
         self._map[0] = 0
         return taken
-
-    @staticmethod
-    def _writers_gone(source: int) -> int:
-        """Return 0 at the end of the FIFO; else BlockingIOError, also when bytes just came in.
-
-        A one-byte read would tell too, but it could take a byte past the journal.
-        """
-        poll = select.poll()
-        poll.register(source, select.POLLIN)
-        for _, flags in poll.poll(0):
-            if flags & select.POLLHUP and not flags & select.POLLIN:
-                return 0
-        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 if sys.platform == "linux":

@@ -1,11 +1,14 @@
-"""Processes as macOS shows them: libproc through ctypes, the rest through psutil.
+"""Processes as macOS shows them: rows by sysctl(3), as ps(1) reads them, the rest through psutil.
 
-There is no pidfd and no subreaper: a process is known by pid and exact start time, checked as
-late as possible, and orphans are found by session, group and environment marker.
+proc_pidinfo(3) would tell nothing of zombies, nor of other users' processes (a service that is
+`sudo` has become root before its start has returned): xnu's bsd/kern/proc_info.c. There is no pidfd
+and no subreaper: a process is known by pid and exact start time, checked as late as possible, and
+orphans are found by session, group and environment marker.
 """
 
 import contextlib
 import ctypes
+import errno
 import os
 import struct
 import time
@@ -15,9 +18,16 @@ from typing import Final
 
 from supervisor.posix.rows import DeadChild, Row, with_descendants
 
-# sys/proc_info.h: struct proc_bsdinfo up to pbi_start_tvusec, 136 bytes.
-_PROC_PIDTBSDINFO: Final = 3
-_BSDINFO: Final = struct.Struct("=12I16s32s5Ii2Q")
+# sys/sysctl.h
+_CTL_KERN: Final = 1
+_KERN_PROC: Final = 14
+_ALL: Final = 0
+_BY_PID: Final = 1
+# struct kinfo_proc, 648 bytes in every 64-bit process. What is read of it, in this order:
+# p_starttime (seconds, microseconds), p_stat, p_pid, p_comm, e_ucred.cr_uid, e_ppid, e_pgid.
+_KINFO: Final = struct.Struct("=qi24xb3xi199x17s160xI136x2i80x")
+_ATTEMPTS: Final = 10
+"""Times that the table may outgrow what was set aside for it."""
 
 # sys/signal.h: the head of siginfo_t (104 bytes): signo, errno, code, pid, uid, status.
 _SIGINFO: Final = struct.Struct("=3i i I i")
@@ -52,34 +62,33 @@ def boot_id() -> str:
 
 
 def read_row(pid: int) -> Row | None:
-    """Return the row of one process without its usage, or None if there is none."""
-    info = _bsdinfo(pid)
-    return None if info is None else parse_bsdinfo(info, sid=_session(pid))
+    """Return the row of one process without its usage, a zombie's too, or None if there is none."""
+    info = _kinfo(_BY_PID, pid)
+    return parse_kinfo(info, sid=_session(pid)) if len(info) == _KINFO.size else None
 
 
 def read_table(*, usage: bool) -> dict[int, Row]:
     """Return every process that can be seen, by pid; usage if wanted and where it may be read."""
-    import psutil
-
     table: dict[int, Row] = {}
-    for pid in psutil.pids():
-        row = read_row(pid)
-        if row is None:
-            continue
-        table[pid] = row
-        if not usage:
-            continue
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
-            times = process.cpu_times()
-            table[pid] = row._replace(cpu=times.user + times.system, rss=process.memory_info().rss)
+    everything = _kinfo(_ALL, 0)
+    for at in range(0, len(everything), _KINFO.size):
+        row = parse_kinfo(everything[at : at + _KINFO.size], sid=-1)
+        table[row.pid] = row._replace(sid=_session(row.pid))
+    if usage:
+        import psutil
+
+        for pid, row in table.items():
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(pid)
+                times = process.cpu_times()
+                rss = process.memory_info().rss
+                table[pid] = row._replace(cpu=times.user + times.system, rss=rss)
     return table
 
 
-def parse_bsdinfo(info: bytes, *, sid: int) -> Row:
-    """Parse struct proc_bsdinfo. `started` is microseconds of the wall clock, set once."""
-    (_flags, status, _xstatus, pid, ppid, *_, short, name, _files, pgid, _jobs, _tdev, _tpgid,
-     _nice, seconds, microseconds) = _BSDINFO.unpack(info)  # fmt: skip
+def parse_kinfo(info: bytes, *, sid: int) -> Row:
+    """Parse struct kinfo_proc. `started` is microseconds of the wall clock, set once."""
+    seconds, microseconds, status, pid, name, _uid, ppid, pgid = _KINFO.unpack(info)
     return Row(
         pid=pid,
         ppid=ppid,
@@ -89,14 +98,14 @@ def parse_bsdinfo(info: bytes, *, sid: int) -> Row:
         started=seconds * 1_000_000 + microseconds,
         cpu=0.0,
         rss=0,
-        name=_text(name) or _text(short),
+        name=name.split(b"\0", 1)[0].decode("utf-8", "replace"),
     )
 
 
 def owner(pid: int) -> int | None:
     """Return the uid a process runs as, or None if it is gone."""
-    info = _bsdinfo(pid)
-    return None if info is None else int(_BSDINFO.unpack(info)[5])
+    info = _kinfo(_BY_PID, pid)
+    return int(_KINFO.unpack(info)[5]) if len(info) == _KINFO.size else None
 
 
 def age(row: Row) -> float:
@@ -105,12 +114,15 @@ def age(row: Row) -> float:
 
 
 def environment(pid: int) -> dict[str, str] | None:
-    """Return the environment a process was started with, or None where it may not be read."""
+    """Return the environment a process was started with, or None where it may not be read.
+
+    Empty for Apple's own programs (/bin/sh, /bin/sleep): since macOS 11 the kernel keeps theirs.
+    """
     import psutil
 
     try:
         return psutil.Process(pid).environ()
-    except (psutil.Error, OSError):
+    except (psutil.Error, OSError, SystemError):  # psutil 7.2.2 of one that ends (psutil#2854)
         return None
 
 
@@ -141,7 +153,7 @@ def command_line(pid: int) -> tuple[str, ...]:
 
     try:
         return tuple(psutil.Process(pid).cmdline())
-    except (psutil.Error, OSError):
+    except (psutil.Error, OSError, SystemError):  # as for the environment
         return ()
 
 
@@ -189,9 +201,13 @@ def dead_child() -> DeadChild | None:
 
 
 def parse_siginfo(info: bytes) -> DeadChild | None:
-    """Parse the head of siginfo_t; a pid of 0 is waitid's way to say that nobody has ended."""
+    """Parse the head of siginfo_t; a pid of 0 is waitid's way to say that nobody has ended.
+
+    The status has all 32 bits of what exit(3) was given, of which the first look alone gets the
+    highest 8 (kern_exit.c); everybody else knows the lowest 8.
+    """
     _signo, _errno, code, pid, _uid, status = _SIGINFO.unpack_from(info)
-    return DeadChild(pid, code, status) if pid else None
+    return DeadChild(pid, code, status & 0xFF) if pid else None
 
 
 def become_subreaper() -> bool:
@@ -228,12 +244,28 @@ def send_group_signal(leader: int, started: int, numbers: Iterable[int]) -> bool
     return True
 
 
-def _bsdinfo(pid: int) -> bytes | None:
-    info = ctypes.create_string_buffer(_BSDINFO.size)
-    got = _libc().proc_pidinfo(
-        pid, _PROC_PIDTBSDINFO, ctypes.c_uint64(0), info, ctypes.c_int(_BSDINFO.size)
-    )
-    return info.raw if got == _BSDINFO.size else None
+def _kinfo(which: int, argument: int) -> bytes:
+    """Return what the kernel tells of these processes, one struct kinfo_proc after the other."""
+    name = (ctypes.c_int * 4)(_CTL_KERN, _KERN_PROC, which, argument)
+    room = _KINFO.size
+    for _ in range(_ATTEMPTS):
+        info = ctypes.create_string_buffer(room)
+        if (size := _sysctl(name, info, room)) is not None:
+            return info.raw[:size]
+        # Too many for it. As much again as the kernel says: they may be forking.
+        room = 2 * (_sysctl(name, None, 0) or room)
+    raise OSError(errno.ENOMEM, "sysctl kern.proc: the process table grows faster than it is read")
+
+
+def _sysctl(name: "ctypes.Array[ctypes.c_int]", old: object, room: int) -> int | None:
+    """Return how many bytes were written, or would be; None if there was no room for them."""
+    size = ctypes.c_size_t(room)
+    length = ctypes.c_uint(len(name))
+    if _libc().sysctl(name, length, old, ctypes.byref(size), None, ctypes.c_size_t(0)) == 0:
+        return size.value
+    if ctypes.get_errno() == errno.ENOMEM:
+        return None
+    raise OSError(ctypes.get_errno(), "sysctl kern.proc failed")
 
 
 def _session(pid: int) -> int:
@@ -241,7 +273,3 @@ def _session(pid: int) -> int:
         return os.getsid(pid)
     except OSError:
         return -1
-
-
-def _text(name: bytes) -> str:
-    return name.split(b"\0", 1)[0].decode("utf-8", "replace")

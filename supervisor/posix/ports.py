@@ -17,6 +17,9 @@ else:
 _TCP_LISTEN = "0A"
 """State column of /proc/net/tcp."""
 
+_LOOPBACKS = ("127.0.0.1", "::1")
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - nothing listens there because of this
+
 
 @dataclass(frozen=True, slots=True)
 class PortOwner:
@@ -54,6 +57,8 @@ def listen(address: str, port: int, backlog: int) -> socket.socket:
     try:
         bound = _bind(address, port)
         try:
+            if port and any(_is_taken(rival, port) for rival in _rivals(address)):
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
             bound.listen(backlog)
         except OSError:
             bound.close()
@@ -68,18 +73,13 @@ def is_free(address: str, port: int) -> bool:
 
     Raises ListenError where the address itself is impossible.
     """
-    addresses = [address]
-    if sys.platform == "darwin":
-        # There, one may bind a specific address beside another's wildcard, and take its callers.
-        addresses.append("::" if ":" in address else "0.0.0.0")  # noqa: S104 - never listens
-    for each in addresses:
-        try:
-            _bind(each, port).close()
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return False
-            raise _explained(error, each, port) from error
-    return True
+    try:
+        _bind(address, port).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise _explained(error, address, port) from error
+    return not any(_is_taken(rival, port) for rival in _rivals(address))
 
 
 def owner_of(port: int) -> PortOwner | None:
@@ -108,7 +108,7 @@ def owners_of(ports: Collection[int]) -> dict[int, PortOwner]:
         taken = {
             port
             for port in ports
-            if port in pids or not (is_free("127.0.0.1", port) and is_free("::1", port))
+            if port in pids or any(_is_taken(each, port) for each in (*_LOOPBACKS, *_WILDCARDS))
         }
     return {port: _owner(pids.get(port)) for port in sorted(taken)}
 
@@ -130,6 +130,26 @@ def listening_inodes(lines: Iterable[str], ports: Collection[int]) -> dict[int, 
             if port is not None:
                 found.setdefault(port, set()).add(fields[9])
     return found
+
+
+def _rivals(address: str) -> tuple[str, ...]:
+    """Return where another may listen without being in the way of a bind to this address.
+
+    With SO_REUSEADDR macOS compares addresses to the letter (in_pcbbind): one may bind 127.0.0.1
+    beside another's 0.0.0.0 and take its callers, or 0.0.0.0 and never see those of 127.0.0.1.
+    """
+    if sys.platform != "darwin":
+        return ()
+    six = ":" in address
+    return (_LOOPBACKS[six] if address == _WILDCARDS[six] else _WILDCARDS[six],)
+
+
+def _is_taken(address: str, port: int) -> bool:
+    try:
+        _bind(address, port).close()
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _bind(address: str, port: int) -> socket.socket:
@@ -180,10 +200,7 @@ def _lines(path: str) -> Iterable[str]:
 
 
 def _holders_of(inodes: Mapping[str, int]) -> dict[int, int]:
-    """Return by port the youngest process that holds one of these sockets.
-
-    The youngest: a supervisor may hold the same socket for it, and the service is the answer.
-    """
+    """Return by port the process that holds one of these sockets."""
     if not inodes:
         return {}
     targets = {f"socket:[{inode}]": port for inode, port in inodes.items()}
@@ -202,6 +219,14 @@ def _holders_of(inodes: Mapping[str, int]) -> dict[int, int]:
                 continue  # closed just now; the others are not
             if port is not None:
                 holders.setdefault(port, set()).add(int(name))
+    return _youngest(holders)
+
+
+def _youngest(holders: Mapping[int, Iterable[int]]) -> dict[int, int]:
+    """Return of each port's holders the youngest.
+
+    A supervisor may hold the same socket for a service, and the service is the answer.
+    """
     youngest = {}
     for port, pids in holders.items():
         rows = [row for row in map(system.read_row, pids) if row is not None]
@@ -213,7 +238,7 @@ def _holders_of(inodes: Mapping[str, int]) -> dict[int, int]:
 def _listeners(ports: Collection[int]) -> dict[int, int]:
     import psutil
 
-    found: dict[int, int] = {}
+    holders: dict[int, set[int]] = {}
     for process in psutil.process_iter():
         try:
             connections = process.net_connections(kind="tcp")
@@ -221,5 +246,5 @@ def _listeners(ports: Collection[int]) -> dict[int, int]:
             continue
         for each in connections:
             if each.status == psutil.CONN_LISTEN and each.laddr.port in ports:
-                found.setdefault(each.laddr.port, int(process.pid))
-    return found
+                holders.setdefault(each.laddr.port, set()).add(int(process.pid))
+    return _youngest(holders)

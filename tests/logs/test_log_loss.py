@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import selectors
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from supervisor.logs import inlet as inlets
 from supervisor.logs.inlet import Inlet
 from supervisor.logs.logfile import LogFile
 from supervisor.logs.policy import Policy
@@ -182,6 +185,7 @@ def test_a_log_that_cannot_be_rotated_grows_to_twice_its_size_first(tmp_path: Pa
     os.close(held)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS has no /dev/full")
 def test_a_journal_says_what_it_took_and_could_not_write(tmp_path: Path) -> None:
     """/dev/full takes no byte; what was read for it is counted, and the FIFO is drained."""
     fifo = tmp_path / "fifo"
@@ -203,3 +207,37 @@ def test_a_journal_says_what_it_took_and_could_not_write(tmp_path: Path) -> None
     journal.close()
     os.close(source)
     os.close(full)
+
+
+def test_a_journal_learns_of_the_end_by_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """poll(2) of macOS tells of no end of a FIFO."""
+    monkeypatch.setattr("select.poll", lambda: SimpleNamespace(register=print, poll=lambda _: []))
+    fifo, path = tmp_path / "fifo", tmp_path / "tts.log"
+    os.mkfifo(fifo)
+    held = os.open(fifo, os.O_RDWR)
+    source = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    target = os.open(path, os.O_RDWR | os.O_CREAT)
+    journal = Journal(str(tmp_path / "journal"))
+    with pytest.raises(BlockingIOError):
+        journal.move(source, target, str(path), 0, 100)
+    assert (tmp_path / "journal").read_bytes()[0] == 0
+    # What comes between the question and the read goes through the journal like all else.
+    os.write(held, b"one\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("supervisor.logs.transfer.waiting_bytes", lambda _: 0)
+        assert journal.move(source, target, str(path), 0, 100) == 1
+    assert journal.move(source, target, str(path), 1, 100) == 3
+    assert path.read_bytes() == b"one\n"
+    os.close(held)
+    assert journal.move(source, target, str(path), 4, 100) == 0
+    journal.close()
+    os.close(source)
+    os.close(target)
+
+
+def test_macos_waits_for_fifos_by_select(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inlets, "sys", SimpleNamespace(platform="darwin"))
+    with inlets.selector_of_fifos() as selector:
+        assert isinstance(selector, selectors.SelectSelector)

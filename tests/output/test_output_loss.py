@@ -1,13 +1,17 @@
 """What a service printed arrives complete, in order and once, whoever is killed meanwhile."""
 
+import fcntl
 import os
 import random
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
+from supervisor import output
 from supervisor.core.spec import LogSpec
+from supervisor.logs.transfer import waiting_bytes
 from tests.output.conftest import CHILDREN, Place, lives, until
 
 
@@ -204,3 +208,24 @@ async def test_another_policy_is_gone_by_at_once(place: Place) -> None:
         names = sorted(each.name for each in place.logs.glob("tts.log*"))
         assert names == ["tts.log", "tts.log.1", "tts.log.2"]
     assert place.said == []
+
+
+def test_what_lies_in_a_fifo_is_asked_of_a_reading_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: LogSpec
+) -> None:
+    """macOS says 0 to whoever has it open for writing too."""
+
+    def waiting(fd: int) -> int:
+        both = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+        return 0 if both else waiting_bytes(fd)
+
+    monkeypatch.setattr(output, "waiting_bytes", waiting)
+    fifo = tmp_path / "tts"
+    os.mkfifo(fifo)
+    fd = os.open(fifo, os.O_RDWR)
+    os.write(fd, b"12345")
+    outlet = output.Outlet(str(fifo), "", policy, fd)
+    assert output._waiting(outlet) == 5
+    fifo.unlink()
+    assert output._waiting(outlet) == 0  # nobody can tell
+    os.close(fd)

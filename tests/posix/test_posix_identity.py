@@ -113,22 +113,6 @@ if sys.platform == "linux":
         assert parse_environment(b"A=1\0title\0B==x\0\0") == {"A": "1", "B": "=x"}
 
 
-def test_process_of_macos_is_read_as_its_header_lays_it_out() -> None:
-    import struct
-
-    from supervisor.posix.darwin import parse_bsdinfo
-
-    info = (
-        struct.pack("<12I", 0, 4, 0, 4711, 1, 501, 20, 501, 20, 501, 20, 0)
-        + b"short".ljust(16, b"\0")
-        + b"python3.12".ljust(32, b"\0")
-        + struct.pack("<5IiQQ", 3, 4710, 0, 0, 0, 0, 1_764_000_000, 123_456)
-    )
-    row = parse_bsdinfo(info, sid=4709)
-    assert (row.pid, row.ppid, row.pgid, row.sid, row.state) == (4711, 1, 4710, 4709, "T")
-    assert (row.started, row.name) == (1_764_000_000_123_456, "python3.12")
-
-
 @contextmanager
 def strangers_child(*argv: str) -> Iterator[tuple[ProcessIdentity, "subprocess.Popen[bytes]"]]:
     """A process whose parent is another one, which reaps it."""

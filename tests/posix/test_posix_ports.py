@@ -7,8 +7,9 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,6 +99,47 @@ def test_port_is_not_free_wherever_a_stranger_listens_on_it(
     assert asyncio.run(busy_ports((port,))) == ()
 
 
+def bind_of_macos(listening: tuple[str, int]) -> Callable[[str, int], socket.socket]:
+    """A bind that fails only where somebody listens on this very address, as with SO_REUSEADDR."""
+
+    def bind(address: str, port: int) -> socket.socket:
+        if (address, port) == listening:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        if port < 1024 and address not in ("0.0.0.0", "::"):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+
+    return bind
+
+
+@pytest.mark.parametrize(
+    ("address", "taken"),
+    [
+        ("127.0.0.1", {"127.0.0.1", "0.0.0.0"}),
+        ("0.0.0.0", {"127.0.0.1", "0.0.0.0"}),
+        ("::1", {"::1", "::"}),
+        ("::", {"::1", "::"}),
+    ],
+)
+def test_macos_is_asked_for_whom_it_would_not_notice(
+    monkeypatch: pytest.MonkeyPatch, address: str, taken: set[str]
+) -> None:
+    from supervisor.posix import ports
+
+    monkeypatch.setattr(ports, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(ports, "_listeners", lambda _: {})
+    monkeypatch.setattr(ports, "_bind", bind_of_macos((address, 8999)))
+    everywhere = ("127.0.0.1", "0.0.0.0", "::1", "::")
+    assert {each for each in everywhere if not is_free(each, 8999)} == taken
+    assert not port_is_free(8999)
+    assert owners_of((8999, 80)) == {8999: PortOwner(None, "another user's process")}
+    for each in taken:
+        with pytest.raises(ListenError, match="in use by another user's process") as caught:
+            listen(each, 8999, 8)
+        assert caught.value.retry
+    assert port_is_free(80)
+
+
 def test_machine_without_ipv6_has_free_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     class Socket(socket.socket):
         def __init__(self, family: int, kind: int) -> None:
@@ -135,7 +177,8 @@ def test_taken_port_names_its_owner(foreign: tuple[int, int]) -> None:
     owner = owner_of(port)
     assert owner is not None
     assert owner.pid == pid
-    assert owner.command.startswith(f"{sys.executable} -S -c import socket")
+    # Without argv[0]: Python of a macOS framework starts another file in its place.
+    assert " -S -c import socket" in owner.command
     assert not is_free("127.0.0.1", port)
     with pytest.raises(ListenError) as caught:
         listen("127.0.0.1", port, 8)

@@ -200,6 +200,10 @@ def test_siginfo_of_macos_is_read_as_its_header_lays_it_out() -> None:
     head = struct.pack("=6i", 20, 0, os.CLD_KILLED, 4711, 501, 9)
     assert parse_siginfo(head.ljust(104, b"\0")) == DeadChild(4711, os.CLD_KILLED, 9)
     assert parse_siginfo(bytes(104)) is None
+    # exit(-1), at the first look and at the next: si_status has more than the code there.
+    for status in (-1, 0x00FF_FFFF):
+        head = struct.pack("=6i", 20, 0, os.CLD_EXITED, 4711, 0, status)
+        assert parse_siginfo(head.ljust(104, b"\0")) == DeadChild(4711, os.CLD_EXITED, 255)
 
 
 def test_full_pipe_of_signals_is_not_reported_for_each_signal(

@@ -6,7 +6,7 @@
 import selectors
 import sys
 
-from supervisor.logs.inlet import Inlet
+from supervisor.logs.inlet import Inlet, selector_of_fifos
 from supervisor.logs.logfile import LogFile
 from supervisor.logs.policy import Policy
 from supervisor.logs.transfer import Journal, finish_interrupted
@@ -18,7 +18,7 @@ def main() -> None:
     policy = Policy(int(max_size), 1000, compress=False)
     log = LogFile(path, policy, Journal(journal), lambda _: None)
     inlet = Inlet("journal", fifo, log)
-    selector = selectors.DefaultSelector()
+    selector = selector_of_fifos()
     selector.register(inlet.fd, selectors.EVENT_READ)
     print("ready", flush=True)
     ended = False
