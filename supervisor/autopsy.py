@@ -33,8 +33,12 @@ LONGEST: Final = 64 * 1024
 """Bytes of a file."""
 PROCESSES: Final = 4
 """Processes of one run that are looked into, its first one first."""
+_SAMPLE: Final = "/usr/bin/sample"
 _SAMPLE_SECONDS: Final = 1
 _HINT: Final = "to see the functions of Python as well: pip install py-spy"
+_MAC_HINT: Final = (
+    "to see the functions of Python as well, env of the service: {PYTHONFAULTHANDLER: '1'}"
+)
 
 # `    handle (server.py:31)`, below `Thread 4711 (idle): "MainThread"`. A thread has a name only if
 # the program has imported `threading`.
@@ -62,10 +66,11 @@ async def examine(
 
     `environment` is what it was started with; None: the system is asked.
     """
+    path = f"{logs_dir}/{name}.dump-{run}.txt"
     report = _Report()
     try:
         async with asyncio.timeout(DUMP_TIME):
-            ends = await _look(leader, environment, launcher, report)
+            ends = await _look(leader, environment, launcher, report, path)
     except TimeoutError:
         ends = False
         report.add(f"\nnot all could be found out within {DUMP_TIME:g} s\n")
@@ -75,7 +80,6 @@ async def examine(
     if ends:
         text = "Python prints its stacks into the log: SIGABRT, by PYTHONFAULTHANDLER"
         return Finding(text, ends=True)
-    path = f"{logs_dir}/{name}.dump-{run}.txt"
     try:
         _write(path, f"run {run} of {name}, when it was found to hang\n{report.text}".encode())
         _forget_old(logs_dir, name)
@@ -108,6 +112,7 @@ async def _look(
     environment: Mapping[str, str] | None,
     launcher: Launcher,
     report: _Report,
+    path: str,
 ) -> bool:
     """Look into the processes of a run; tell whether it has been asked to end by that."""
     pids = [leader.pid, *(row.pid for row in descendants(leader.pid))]
@@ -123,19 +128,22 @@ async def _look(
             return signal_members((row,), signal.SIGABRT) == 1
     for pid in [pid for pid in pids if pid not in seen][: PROCESSES - len(seen)]:
         if sys.platform == "darwin":
-            await _sample(pid, launcher, report)
+            await _sample(pid, launcher, report, path)
         else:
             _describe_threads(pid, report)
     if len(pids) > PROCESSES:
         report.add(f"\n{len(pids) - PROCESSES} processes more were not looked into\n")
     if pythons and tool is None:
-        report.add(f"\n{_HINT}\n")
-        report.details.append(_HINT)
+        hint = _MAC_HINT if sys.platform == "darwin" else _HINT
+        report.add(f"\n{hint}\n")
+        report.details.append(hint)
     return False
 
 
 def _py_spy() -> str | None:
-    """Return the path of py-spy: beside our own Python, or on the PATH."""
+    """Return the path of py-spy: beside our own Python, or on the PATH; None: of no use here."""
+    if sys.platform == "darwin" and os.geteuid() != 0:
+        return None  # "This program requires root on OSX": it takes task_for_pid
     path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', '')}"
     try:
         return find_executable("py-spy", path=path, cwd="/")
@@ -182,9 +190,17 @@ def _prints_its_stacks(pid: int, environment: Mapping[str, str] | None) -> bool:
     return bool((known or {}).get("PYTHONFAULTHANDLER"))
 
 
-async def _sample(pid: int, launcher: Launcher, report: _Report) -> None:
-    argv = ("/usr/bin/sample", str(pid), str(_SAMPLE_SECONDS), "-mayDie", "-file", "/dev/stdout")
-    _, output = await _output_of(argv, launcher)
+async def _sample(pid: int, launcher: Launcher, report: _Report, beside: str) -> None:
+    """Add what sample(1) finds, which it writes into a file; it prints where that is, or why not."""
+    path = f"{beside}.sample-{pid}"
+    argv = (_SAMPLE, str(pid), str(_SAMPLE_SECONDS), "-mayDie", "-file", path)
+    try:
+        _, output = await _output_of(argv, launcher)
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            output = file.read(LONGEST).decode("utf-8", "replace")
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
     report.add(f"\n{output}")
     report.details.append(f"pid {pid}")
 

@@ -292,3 +292,26 @@ Thread 14 (active): "worker"
 )
 def test_the_innermost_frames_of_the_main_thread(dump: str, frames: list[str]) -> None:
     assert main_frames(dump, 12) == frames
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ('[ "$2 $3 $4" = "1 -mayDie -file" ] && echo "of $1: stuck" >"$5"; echo written', "stuck"),
+        ("echo 'sample cannot examine process' >&2; exit 1", "cannot examine"),
+    ],
+)
+async def test_what_sample_writes_into_its_file_is_told(
+    tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch, script: str, told: str
+) -> None:
+    program = tmp_path / "sample"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(autopsy, "_SAMPLE", str(program))
+    report = autopsy._Report()
+    with hanging(tmp_path, "/bin/sh", "-c", "echo up; exec sleep 1000") as patient:
+        await autopsy._sample(patient.pid, patient.launcher, report, str(logs / "tts.dump-7.txt"))
+        assert report.details == [f"pid {patient.pid}"]
+    assert told in report.text
+    assert "written" not in report.text
+    assert os.listdir(logs) == []
