@@ -37,4 +37,4 @@ lint:  ## Check style, types on both platforms, and import directions
 check: lint test  ## Everything that a change must pass
 
 help:  ## Print this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -81,6 +81,13 @@ bare=
 case ",$extras," in *,tts,*) bare="ukrainian-word-stress==2.1.0" ;; esac
 case ",$extras," in
     *,neural,*)
+        # What torch 2.13.0 has wheels for.
+        if [ "$(uname)" = Darwin ] && ! .venv/bin/python -c 'import platform, sys
+sys.exit(platform.machine() != "arm64" or int(platform.mac_ver()[0].split(".")[0]) < 14)'; then
+            say "On a Mac the neural voice needs Apple silicon, a Python for it, and macOS 14 or later:"
+            say "there is no torch for others. eSpeak NG speaks without it: make up"
+            exit 2
+        fi
         # espnet 202609 needs Python 3.12, and knows none after 3.13.
         case $(.venv/bin/python -c 'import sys; print(sys.version_info[1])') in
             11) bare="$bare espnet==202509" ;;

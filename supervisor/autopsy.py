@@ -191,13 +191,13 @@ def _prints_its_stacks(pid: int, environment: Mapping[str, str] | None) -> bool:
 
 
 async def _sample(pid: int, launcher: Launcher, report: _Report, beside: str) -> None:
-    """Add what sample(1) finds, which it writes into a file; it prints where that is, or why not."""
+    """Add what sample(1) finds. It writes a file, and prints where that is or why there is none."""
     path = f"{beside}.sample-{pid}"
     argv = (_SAMPLE, str(pid), str(_SAMPLE_SECONDS), "-mayDie", "-file", path)
     try:
         _, output = await _output_of(argv, launcher)
-        with contextlib.suppress(OSError), open(path, "rb") as file:
-            output = file.read(LONGEST).decode("utf-8", "replace")
+        with contextlib.suppress(OSError):
+            output = _read(path)
     finally:
         with contextlib.suppress(OSError):
             os.unlink(path)
@@ -228,6 +228,11 @@ async def _output_of(argv: tuple[str, ...], launcher: Launcher) -> tuple[Exit | 
     except LaunchError as error:
         return None, str(error)
     return ended.ending, ended.printed
+
+
+def _read(path: str) -> str:
+    with open(path, "rb") as file:
+        return file.read(LONGEST).decode("utf-8", "replace")
 
 
 def _write(path: str, data: bytes) -> None:

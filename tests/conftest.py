@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import os
 import signal
+import sys
 
 import pytest
 from hypothesis import settings
@@ -20,6 +21,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # hand that on to every program that is to be ended by it in a test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A Mac's own folder for temporary files is so deep that no Unix socket can be bound below it.
+if sys.platform == "darwin":
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/tmp")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,6 +17,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from supervisor.logs.address import short_name
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -80,9 +82,10 @@ class SinkChannel:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.setblocking(False)
             try:
-                async with asyncio.timeout_at(deadline):
-                    await loop.sock_connect(connection, path)
-            except (OSError, TimeoutError) as error:
+                # It is there or not: a Unix socket does not wait for its other end.
+                with short_name(path) as name:
+                    connection.connect(name)
+            except OSError as error:
                 connection.close()
                 if loop.time() + pause >= deadline:
                     raise SinkGoneError(f"no sink listens at {path}: {error}") from error

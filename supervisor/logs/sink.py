@@ -57,6 +57,7 @@ from typing import TYPE_CHECKING
 
 from supervisor import __version__
 from supervisor.logs import requests
+from supervisor.logs.address import short_name
 from supervisor.logs.capacity import raise_file_limit
 from supervisor.logs.compression import Compressor
 from supervisor.logs.conversation import MOST_DESCRIPTORS, Conversation, PeerError
@@ -184,7 +185,8 @@ class Sink:
             os.unlink(fresh)
         mask = os.umask(0o077)
         try:
-            listener.bind(fresh)
+            with short_name(fresh) as name:
+                listener.bind(name)
         finally:
             os.umask(mask)
         listener.listen(MOST_CONVERSATIONS)

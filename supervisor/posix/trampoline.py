@@ -43,7 +43,7 @@ _ENTER: Final = (
 _ANNOUNCE: Final = "LISTEN_PID=$$; export LISTEN_PID"
 
 _OWN_VARIABLES: Final = ("PWD", "OLDPWD", "SHLVL")
-"""What shells put into the environment of their own accord."""
+"""What shells put into the environment of their own accord. macOS's bash sets SHLVL=0 again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,8 +225,8 @@ def silicon(architecture: str = "arm64", release: str = "14.5") -> Facts:
     [
         (silicon(), "ok", "Apple M2, macOS 14.5, 16 GiB of memory, which the GPU (MPS) shares"),
         (silicon("x86_64"), "wrong", "this Python is for Intel and runs under Rosetta"),
-        (silicon(release="12.2.1"), "note", "PyTorch uses the GPU (MPS) from macOS 12.3 on"),
-        (silicon(release="12.3"), "ok", "macOS 12.3"),
+        (silicon(release="13.7.1"), "note", "the GPU (MPS), is to be had from macOS 14 on"),
+        (silicon(release="14.0"), "ok", "macOS 14.0"),
         (silicon(release="26.0"), "ok", "macOS 26.0"),
         (Facts("x86_64", kern__osproductversion="13.6"), "ok",
          "x86_64, macOS 13.6; no Apple GPU: models are computed on the CPU"),

@@ -11,10 +11,10 @@ import pytest
 
 from supervisor.logs.channel import SinkChannel, SinkError, SinkGoneError
 
+from .conftest import SinkHost
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from .conftest import SinkHost
 
 
 async def test_connect_waits_for_a_sink_that_is_just_starting(host: SinkHost) -> None:
@@ -28,6 +28,22 @@ async def test_connect_waits_for_a_sink_that_is_just_starting(host: SinkHost) ->
 async def test_no_sink_is_said_within_the_time(tmp_path: Path) -> None:
     with pytest.raises(SinkGoneError, match="no sink listens"):
         await SinkChannel.connect(str(tmp_path / "sink.sock"), 0.05)
+
+
+async def test_a_folder_of_any_depth_will_do(tmp_path: Path) -> None:
+    """The name of a Unix socket has 103 bytes at most, and a Mac's own paths are long."""
+    here = os.getcwd()
+    deep = tmp_path / ("x" * 120)
+    deep.mkdir()
+    host = SinkHost(deep)
+    host.process = host.launch()
+    channel = await SinkChannel.connect(str(host.socket_path), 20)
+    assert (await channel.request("stats")).fields["logs"] == {}
+    await channel.request("quit")
+    channel.close()
+    assert host.reap() == 0
+    assert not host.socket_path.exists()
+    assert os.getcwd() == here
 
 
 async def test_answers_come_to_their_askers_whoever_gives_up(host: SinkHost) -> None:

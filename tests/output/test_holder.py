@@ -4,8 +4,10 @@ import asyncio
 import os
 import signal
 import stat
+import sys
 
 import psutil
+import pytest
 
 from supervisor.core.spec import LogSpec
 from supervisor.holder import COMMAND
@@ -18,6 +20,8 @@ from tests.output.conftest import Place, lives, until
 
 def fifos_of(pid: int) -> set[int]:
     """The inodes of the FIFOs that a process holds."""
+    if sys.platform != "linux":
+        pytest.skip("what others have open is asked of /proc")
     found = set()
     for name in os.listdir(f"/proc/{pid}/fd"):
         entry = os.stat(f"/proc/{pid}/fd/{name}")

@@ -15,8 +15,8 @@ from supervisor.posix.spawn import SpawnError
 from supervisor.surroundings import surroundings
 
 FALLBACK: Final = "PYTORCH_ENABLE_MPS_FALLBACK"
-_FIRST_MPS: Final = (12, 3)
-"""The macOS release before which PyTorch has no MPS at all."""
+_FIRST_MPS: Final = (14, 0)
+"""The macOS release from which on there is a torch to install (2.13.0: macosx_14_0_arm64)."""
 
 
 class Facts(Protocol):
@@ -62,7 +62,7 @@ def mac(facts: Facts) -> Iterator[Finding]:
     elif not native:
         yield Finding(OURS, check, "ok", f"{told}; no Apple GPU: models are computed on the CPU")
     elif () < _numbers(release) < _FIRST_MPS:
-        text = f"{told}: PyTorch uses the GPU (MPS) from macOS 12.3 on"
+        text = f"{told}: PyTorch, which uses the GPU (MPS), is to be had from macOS 14 on"
         yield Finding(OURS, check, "note", text, "update macOS, or be content with the CPU")
     else:
         yield Finding(OURS, check, "ok", f"{told}, which the GPU (MPS) shares")
