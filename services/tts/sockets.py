@@ -12,6 +12,7 @@ import errno
 import ipaddress
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 FIRST_FD: Final = 3
 MAX_FDS: Final = 16
 BACKLOG: Final = 128
+
+# netinet/tcp.h of macOS; the first byte is the state of the connection.
+_TCP_CONNECTION_INFO: Final = 0x106
+_TCPS_LISTEN: Final = 1
 
 _PORT_ATTEMPTS: Final = 16
 _NO_SUCH_ADDRESS: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
@@ -83,6 +88,12 @@ def _adopt(fd: int) -> socket.socket:
 
 
 def _is_listening(sock: socket.socket) -> bool:
+    if sys.platform == "darwin":
+        # Its headers have SO_ACCEPTCONN; getsockopt says "Protocol not available".
+        try:
+            return sock.getsockopt(socket.IPPROTO_TCP, _TCP_CONNECTION_INFO, 1)[0] == _TCPS_LISTEN
+        except OSError:
+            return True  # nobody can tell; accept will
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 

@@ -14,6 +14,10 @@ from typing import Final
 _PIDFD_GETFD: Final = 438
 """The same number on every architecture, as of all system calls since 5.1."""
 
+_TCP_CONNECTION_INFO: Final = 0x106
+"""netinet/tcp.h of macOS. The first byte is the connection's state."""
+_TCPS_LISTEN: Final = 1
+
 _NOT_ALLOWED: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS})
 """ENOSYS: a kernel before 5.6, or a sandbox."""
 
@@ -65,6 +69,9 @@ def is_listening(sock: socket.socket) -> bool:
     if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
         return False
     with contextlib.suppress(OSError):
+        if sys.platform == "darwin":
+            # Its headers have SO_ACCEPTCONN, and its kernel has not (sogetoptlock of xnu).
+            return sock.getsockopt(socket.IPPROTO_TCP, _TCP_CONNECTION_INFO, 1)[0] == _TCPS_LISTEN
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     return False
 

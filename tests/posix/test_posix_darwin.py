@@ -3,13 +3,16 @@
 import ctypes
 import errno
 import os
+import socket
 from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
-from supervisor.posix import darwin
+from services.tts import sockets
+from supervisor.posix import darwin, descriptors
 from supervisor.posix.rows import Row
 
 Field = tuple[str, Any]
@@ -195,3 +198,32 @@ def test_process_whose_words_may_not_be_read_has_none(monkeypatch: pytest.Monkey
     monkeypatch.setattr(psutil.Process, "cmdline", broken)
     assert darwin.environment(os.getpid()) is None
     assert darwin.command_line(os.getpid()) == ()
+
+
+class MacSocket:
+    """A TCP socket as getsockopt(2) of macOS tells of it, in this state of netinet/tcp_fsm.h."""
+
+    family = socket.AF_INET
+    type = socket.SOCK_STREAM
+
+    def __init__(self, state: int) -> None:
+        self.state = state
+
+    def getsockopt(self, level: int, name: int, length: int = 0) -> bytes:
+        if (level, name) != (socket.IPPROTO_TCP, 0x106):
+            raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+        return bytes([self.state])[:length]
+
+
+@pytest.mark.parametrize(("state", "listens"), [(0, False), (1, True), (4, False)])
+@pytest.mark.parametrize(
+    ("module", "ask"),
+    [(descriptors, "is_listening"), (sockets, "_is_listening")],
+    ids=["supervisor", "tts"],
+)
+def test_a_listening_socket_is_known_without_so_acceptconn(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, ask: str, state: int, *, listens: bool
+) -> None:
+    """macOS has it in its headers and refuses it: no socket could be handed over, or kept."""
+    monkeypatch.setattr(module, "sys", SimpleNamespace(platform="darwin"))
+    assert getattr(module, ask)(MacSocket(state)) is listens
