@@ -320,8 +320,10 @@ def report_failure(outcome: Outcome) -> int:
     """Print what a person needs to mend it: the last lines of what failed, and what goes on."""
     sys.stdout.flush()
     for service in outcome.of(Lost):
-        lines = last_lines(service["log"], EXCERPT)
-        if lines and service["state"] != "blocked":
+        never_ran = service["pid"] is None and service["last_exit"] is None
+        if never_ran or service["state"] == "blocked":
+            continue  # what it printed on another day explains nothing
+        if lines := last_lines(service["log"], EXCERPT):
             print(f"\nlast lines of {short_path(service['log'])}:", file=sys.stderr)
             for line in lines:
                 print(f"  {printable(line)}", file=sys.stderr)

@@ -100,12 +100,14 @@ def _story(episode: Episode, status: ServiceStatus | None, system: System) -> St
     excerpt = None
     if log is not None and (failure is not None or bad or status is None):
         run = _run_to_quote(failure, status)
-        ended = None
+        ended, began = None, True
         for entry in episode.own:
             if entry.topic == Topic.EXITED and entry.run == run:
                 ended = entry.at
+            if entry.topic == Topic.SPAWN_FAILED and entry.run == run:
+                began = False
         with contextlib.suppress(OSError):
-            excerpt = last_words(log, run, ended, EXCERPT)
+            excerpt = last_words(log, run, ended, EXCERPT) if began else None
     return Story(episode, status, log, excerpt, _left_running(system) if status is None else "")
 
 

@@ -137,7 +137,8 @@ def test_start_of_what_fails_shows_why_and_its_last_lines(root: Path, ctl: Ctl) 
     (root / "logs").mkdir()
     log = root / "logs" / "tts.log"
     log.write_text("".join(f"line {n}\n" for n in range(30)) + "Fehler \x1b[2J\n")
-    failed = down("tts", state="failed", goal="up", reason="exited with code 1", log=str(log))
+    why = "exited with code 1"
+    failed = down("tts", state="failed", goal="up", reason=why, last_exit=why, log=str(log))
     with FakeDaemon(root, DOWN) as fake:
         fake.after = lambda: [[failed, *DOWN[1:]]]
         code, out, err = ctl("start", "tts")
@@ -147,6 +148,20 @@ def test_start_of_what_fails_shows_why_and_its_last_lines(root: Path, ctl: Ctl) 
     assert "last lines of logs/tts.log:\n  line 21\n" in err
     assert r"  Fehler \x1b[2J" in err
     assert "atlasctl why tts" in err
+
+
+def test_start_of_what_cannot_be_started_shows_no_lines_of_an_older_run(
+    root: Path, ctl: Ctl
+) -> None:
+    (root / "logs").mkdir()
+    log = root / "logs" / "tts.log"
+    log.write_text("stopped\n")
+    why = "could not be started: 127.0.0.1:3001 is in use by pid 7"
+    failed = down("tts", state="failed", goal="up", reason=why, log=str(log))
+    with FakeDaemon(root, DOWN) as fake:
+        fake.after = lambda: [[failed, *DOWN[1:]]]
+        code, _, err = ctl("start", "tts")
+    assert (code, "last lines" in err) == (1, False)
 
 
 def test_a_service_that_never_gets_there_ends_the_wait_in_time(root: Path, ctl: Ctl) -> None:

@@ -287,6 +287,21 @@ def test_without_a_name_the_root_of_what_is_wrong_is_told(root: Path, ctl: Ctl) 
     assert record["services"][0]["last_words"] == {"run": None, "lines": ["no voice"]}
 
 
+def test_what_could_not_be_started_has_no_last_words(root: Path, ctl: Ctl) -> None:
+    """What the log ends with is of a run of yesterday, and would explain nothing."""
+    lines: list[Line] = [
+        START[0],
+        (NOON - 9, "spawn-failed", "127.0.0.1:3001 is in use by pid 7", 8),
+        (NOON - 9, "gave-up", "failed 5 times within 3.2 s (limit 5 in 60 s)", 8),
+    ]
+    write_journal(root, journal("tts", *lines))
+    (root / "logs").mkdir()
+    log = root / "logs" / "tts.log"
+    log.write_text("stopped\n")
+    with FakeDaemon(root, [down("tts", state="failed", goal="up", log=str(log), run=8)]):
+        assert "stopped" not in ctl("why", "tts")[1]
+
+
 def test_without_a_name_and_all_well(root: Path, ctl: Ctl) -> None:
     with FakeDaemon(root, [service("tts"), service("stt"), down("web")]):
         assert ctl("why")[1] == "All is well: tts and stt are healthy; web is stopped as asked.\n"
