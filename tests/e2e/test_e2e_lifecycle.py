@@ -30,7 +30,7 @@ def test_down_leaves_nothing_and_up_is_needed_again(system: System) -> None:
     system.ctl("down")
     assert system.processes() == []
     assert not (system.root / "logs" / "a.pid").exists()
-    assert "atlasctl up" in system.ctl("status", check=3).stderr
+    assert f"start it: atlasctl -c {system.config} up" in system.ctl("status", check=3).stderr
     assert "nothing" in system.ctl("down").stdout
 
 

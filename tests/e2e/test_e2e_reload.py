@@ -426,4 +426,5 @@ def test_what_was_edited_while_no_daemon_was_there_is_planned(system: System) ->
 def test_reload_without_a_daemon_says_what_to_do(system: System) -> None:
     system.write({"a": sleeper(1001)})
     for command in ("plan", "reload"):
-        assert "atlasctl up" in system.ctl(command, check=3).stderr
+        said = system.ctl(command, check=3).stderr
+        assert f"start it: atlasctl -c {system.config} up" in said

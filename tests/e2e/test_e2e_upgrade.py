@@ -405,7 +405,8 @@ def sinks(system: System) -> Sequence[psutil.Process]:
 
 def test_upgrade_without_a_daemon_is_told_what_to_do(installed: Installed) -> None:
     installed.write({"a": {"command": SLEEPER}})
-    assert "atlasctl up" in installed.ctl("upgrade", check=3).stderr
+    said = installed.ctl("upgrade", check=3).stderr
+    assert f"start it: atlasctl -c {installed.config} up" in said
 
 
 def test_random_kills_and_upgrades(installed: Installed) -> None:
