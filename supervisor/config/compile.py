@@ -1,7 +1,7 @@
 """YAML to `FleetSpec`, or every error at once; also a short-lived program that prints the result.
 
 pydantic and PyYAML cost a process 15 MB that the daemon does not have, and hostile YAML can cost
-any amount: so `supervisor.config.load` runs this module as a child, with limits on its processor
+any amount: so `loader.load` runs this module as a child, with limits on its processor
 time and memory, and reads one JSON object from it: `{"spec": …}` or `{"problems": […]}`.
 
 Order: bytes, tree, words of commands, variables, defaults, shapes, targets, relations. A step that

@@ -10,9 +10,10 @@ import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from supervisor.core.spec import ServiceSpec
+if TYPE_CHECKING:  # `status` asks for a mark, and the specs would cost it 20 ms
+    from supervisor.core.spec import ServiceSpec
 
 if sys.platform == "linux":
     from supervisor.posix import linux as system
@@ -90,7 +91,7 @@ def fleet_mark(state_dir: str) -> str:
 
 
 def service_environment(
-    spec: ServiceSpec,
+    spec: "ServiceSpec",
     *,
     inherited: Mapping[str, str],
     files: Mapping[str, str],

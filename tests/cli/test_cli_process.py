@@ -296,3 +296,23 @@ def test_events_reach_a_pipe_as_they_come(root: Path, begin: Begin) -> None:
         assert '"seq":6' in line_of(process.stdout)
         process.communicate(timeout=DEADLINE)
     assert process.returncode == 3
+
+
+def test_status_loads_nothing_that_it_does_not_need(root: Path) -> None:
+    """It is asked again and again, and is to feel instant: the specs alone would be 20 ms."""
+    heavy = ("yaml", "pydantic", "requests", "asyncio", "ssl", "psutil", "supervisor.core.spec")
+    script = (
+        "import sys; from supervisor.cli.__main__ import main; code = main(['status']);"
+        f"print('loaded:', [m for m in {heavy} if m in sys.modules]); sys.exit(code)"
+    )
+    with FakeDaemon(root, [service("tts"), service("stt")]):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", script],
+            cwd=root,
+            env=environment(root),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=True,
+        )
+    assert done.stdout.splitlines()[-1] == "loaded: []"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.config import ConfigError, load, loader, state_dir
+from supervisor.config import ConfigError, loader, state_dir
 from supervisor.config.compile import CPU_SECONDS, compile_file
+from supervisor.config.loader import load
 from supervisor.config.problems import Problem
 
 REPOSITORY = Path(__file__).parents[2]
@@ -122,7 +123,8 @@ def test_a_thousand_services(tmp_path: Path) -> None:
 
 def test_neither_parser_nor_validator_is_imported_by_the_parent() -> None:
     code = (
-        "import sys; from supervisor.config import load; from supervisor.config import dotenv;"
+        "import sys; from supervisor.config.loader import load;"
+        "from supervisor.config import dotenv;"
         f"load({str(SERVICES)!r}, {{}});"
         "print(sorted({'yaml', 'pydantic', 'pydantic_core'} & set(sys.modules)))"
     )
