@@ -6,6 +6,7 @@ where we read more slowly than it writes.
 """
 
 import collections
+import contextlib
 import json
 import sys
 import time
@@ -18,7 +19,7 @@ from supervisor.cli.invocation import Invocation
 from supervisor.cli.known_services import check_known, services_of_daemon
 from supervisor.cli.telling import as_told, event_line
 from supervisor.cli.terminal import warn
-from supervisor.control.client import ControlError, DaemonNotRunning
+from supervisor.control.client import BrokenOffError, ControlError, DaemonNotRunning
 from supervisor.core.effects import Topic
 from supervisor.journal import Entry
 
@@ -91,7 +92,8 @@ class Follower:
         Raises CommandError where no supervisor runs to begin with.
         """
         try:
-            with speaking_to(self._system):
+            # One that was killed as it was asked ran to begin with: another may come.
+            with speaking_to(self._system), contextlib.suppress(BrokenOffError):
                 yield from self._from_daemon()
         except CommandError:
             # It may have ended since the list was printed, with more written by then.

@@ -39,6 +39,13 @@ class ControlError(Exception):
         self.hint = hint
 
 
+class BrokenOffError(ControlError):
+    """The daemon took the request and was gone before all of its reply had come."""
+
+    def __init__(self, when: str) -> None:
+        super().__init__(0, f"the supervisor ended {when}")
+
+
 class ControlClient:
     """Speaks to the daemon of one system; one connection a request."""
 
@@ -87,7 +94,7 @@ class ControlClient:
             if not isinstance(response, h11.Response) or response.status_code >= 400:
                 raise _refusal(response, data)
             if not exchange.whole:
-                raise ControlError(0, "the supervisor ended in the middle of its answer")
+                raise BrokenOffError("in the middle of its answer")
             try:
                 return json.loads(data)
             except ValueError as error:
@@ -214,7 +221,7 @@ def _data(events: Iterator[h11.Event]) -> Iterator[bytes]:
 
 def _refusal(response: object, body: bytes) -> ControlError:
     if not isinstance(response, h11.Response):
-        return ControlError(0, "the supervisor ended before it answered")
+        return BrokenOffError("before it answered")
     try:
         said = json.loads(body)
         return ControlError(response.status_code, str(said["error"]), str(said.get("hint", "")))

@@ -12,7 +12,7 @@ from supervisor.cli import chronicle
 from supervisor.cli.chronicle import Follower
 from supervisor.cli.connection import System
 from supervisor.cli.exits import CommandError, ExitStatus
-from supervisor.control.client import ControlError, DaemonNotRunning
+from supervisor.control.client import BrokenOffError, ControlError, DaemonNotRunning
 from supervisor.journal import Entry
 from tests.cli.fake_daemon import FakeDaemon, write_journal
 from tests.cli.fleets import Ctl, journal, service
@@ -142,7 +142,7 @@ def test_another_daemon_is_waited_for_and_told_of(
     daemons.attempts = [
         entries(3, 5),
         GONE,
-        ControlError(0, "the supervisor ended before it answered"),
+        BrokenOffError("before it answered"),
         ControlError(503, "too many connections"),
         next_ones,
     ]
@@ -151,6 +151,18 @@ def test_another_daemon_is_waited_for_and_told_of(
     first, second = capsys.readouterr().err.splitlines()
     assert "is gone; services go on without it. Waiting up to 60 s" in first
     assert "a supervisor runs again" in second
+
+
+def test_one_that_is_killed_just_as_it_is_asked_is_waited_for_as_well(
+    root: Path, daemons: Daemons
+) -> None:
+    """Its socket took the request: so it ran, and only then was no more."""
+    write_journal(root, entries(1, 2))
+    daemons.attempts = [
+        BrokenOffError("before it answered"),
+        [*of_supervisor(3, BEGAN), *of_supervisor(4, ENDED)],
+    ]
+    assert seqs(root, None) == [1, 2, 3, 4]
 
 
 def test_a_daemon_that_is_upgraded_is_followed_on_without_a_word(

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from supervisor import journal
@@ -123,6 +124,8 @@ def following(system: System) -> Iterator[Following]:
     system.write({"a": {"command": SLEEPER, "restart": QUICK}})
     system.ctl("up")
     made = Following(system)
+    # What it prints first is from the disk: it is told of a kill only once it has connected.
+    eventually("it has asked", lambda: psutil.Process(made.process.pid).net_connections("unix"))
     yield made
     made.process.kill()
     made.process.wait(DEADLINE)
