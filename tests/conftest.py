@@ -28,6 +28,11 @@ if sys.platform == "darwin":
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/tmp")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let those begin first that take a minute on any machine: last, they would be waited for."""
+    items.sort(key=lambda item: item.get_closest_marker("early") is None)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a test that is a coroutine; a plugin for these few lines would be one more to keep."""

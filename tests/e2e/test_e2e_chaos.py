@@ -142,6 +142,7 @@ def in_random_order(chance: random.Random, rounds: int) -> list[str]:
     return chosen[:rounds]
 
 
+@pytest.mark.early
 @pytest.mark.skipif(sys.platform != "linux", reason="the watch reads /proc")
 def test_a_hundred_deaths(chaos: tuple[System, int]) -> None:
     system, port = chaos

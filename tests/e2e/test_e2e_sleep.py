@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.e2e.conftest import System, eventually, free_port
 
@@ -41,6 +42,7 @@ def server(system: System, probe: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.early
 def test_no_false_alarm_after_the_daemon_stood_still_for_a_minute(system: System) -> None:
     names = ("readiness", "liveness")
     system.write({name: server(system, name) for name in names})
