@@ -201,10 +201,11 @@ class Server:
         return len(self._channels())
 
     def close(self) -> None:
-        """Closes every connection at once and ends the threads that are in no request."""
+        """Ends the threads that are in no request, and closes every connection at once."""
         self._closed = True
-        wasyncore.close_all(self._map, ignore_all=True)
+        # Threads first: one that has just answered wakes the loop, through what is closed next.
         self._listeners[0].task_dispatcher.shutdown(timeout=_CLOSE_SECONDS)
+        wasyncore.close_all(self._map, ignore_all=True)
 
     def _channels(self) -> list[_Channel]:
         return [one for one in self._map.values() if isinstance(one, _Channel)]

@@ -1,4 +1,4 @@
-"""Sockets at which the server begins to accept later than at others."""
+"""When the server begins to accept, and that it ends without a word of complaint."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from tests.tts.doubles import PATIENCE
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
+
+    import pytest
 
 
 def _answers(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -48,3 +50,38 @@ def test_what_comes_too_early_waits_and_is_answered_once_it_opens() -> None:
         opened.set()
         client.join(PATIENCE)
         assert early == [b"here\n"]
+
+
+def test_a_thread_that_is_still_at_the_end_of_its_request_is_let_come_to_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The client has its reply, and the thread that made it has yet to wake the server for it."""
+    listening = sockets.bind("127.0.0.1", 0)
+    server = Server(_answers, listening, waiting=1)
+    listener = server._listeners[0]
+    ending, wake = threading.Event(), listener.pull_trigger
+    dispatcher = listener.task_dispatcher
+    end_threads = dispatcher.shutdown
+
+    def wake_late() -> None:
+        ending.wait(PATIENCE)
+        wake()
+
+    def end_while_it_wakes(**options: float) -> bool:
+        ending.set()
+        return bool(end_threads(**options))
+
+    listener.pull_trigger = wake_late
+    dispatcher.shutdown = end_while_it_wakes
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    answer = requests.get(
+        sockets.url(listening[0]), headers={"Connection": "close"}, timeout=PATIENCE
+    )
+    assert answer.content == b"here\n"
+    server._stopping = True  # `stop` would wake it as well
+    thread.join(PATIENCE)
+    server.close()
+    for other in listening[1:]:
+        other.close()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
