@@ -70,6 +70,7 @@ def test_a_raised_file_limit_is_the_daemon_s_alone(stage: "Stage", route: str) -
 
 def as_nobody(action: Callable[[], str]) -> str:
     """Return what `action` says in a process of our own that is not root's any more."""
+    "".encode("ascii")  # loaded now: nobody may not read where root's Python keeps its codecs
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
