@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -17,7 +16,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, NameResolutionError
 
-from supervisor import __version__
+from supervisor import __version__, retry_after
 from supervisor.models.failures import ModelError, TransientError, UnreachableError
 
 CONNECT_TIMEOUT = 10.0
@@ -116,15 +115,10 @@ def check_status(reply: requests.Response, url: str) -> None:
 
 
 def _retry_after(reply: requests.Response) -> float | None:
-    given = reply.headers.get("Retry-After", "")
-    if re.fullmatch(r"[0-9]{1,9}", given):
-        return min(float(given), LONGEST_PAUSE)
-    try:
-        until = parsedate_to_datetime(given)
-        now = parsedate_to_datetime(reply.headers["Date"])
-        return min(max(0.0, (until - now).total_seconds()), LONGEST_PAUSE)
-    except (ValueError, TypeError, KeyError):
-        return None
+    asked = retry_after.seconds(
+        reply.headers.get("Retry-After", ""), reply.headers.get("Date", "")
+    )
+    return None if asked is None else min(asked, LONGEST_PAUSE)
 
 
 @contextlib.contextmanager

@@ -6,14 +6,13 @@ on. Imported when there is something to send, for `requests` costs 20 MB.
 
 import re
 import ssl
-from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import NameResolutionError
 
-from supervisor import __version__
+from supervisor import __version__, retry_after
 from supervisor.core.notify import Webhook
 from supervisor.models.transport import SystemTrust
 from supervisor.notify.mailbox import Letter
@@ -72,20 +71,10 @@ def _judged(reply: requests.Response, webhook: Webhook) -> Outcome:
         to = f" and leads to {where}" if where else " and leads elsewhere"
         return Missed(f"{words}{to}, which is not followed: write the final URL", again=False)
     if reply.status_code in _TRANSIENT or reply.status_code >= 500:
-        return Missed(words, again=True, after=_retry_after(reply))
+        headers = reply.headers
+        after = retry_after.seconds(headers.get("Retry-After", ""), headers.get("Date", ""))
+        return Missed(words, again=True, after=after)
     return Missed(words, again=False)
-
-
-def _retry_after(reply: requests.Response) -> float | None:
-    given = reply.headers.get("Retry-After", "")
-    if re.fullmatch(r"[0-9]{1,9}", given):
-        return float(given)
-    try:
-        until = parsedate_to_datetime(given)
-        now = parsedate_to_datetime(reply.headers["Date"])
-        return max(0.0, (until - now).total_seconds())
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 def _reason(error: Exception, timeout: float) -> str:

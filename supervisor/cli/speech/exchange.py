@@ -13,12 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import h11
 
-from supervisor import __version__
+from supervisor import __version__, retry_after
 from supervisor.cli import wording
 from supervisor.cli.speech.failure import CancelledError, SpeechError
 from supervisor.cli.terminal import printable
@@ -245,12 +244,5 @@ def _words_in(body: bytes) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
-    given = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", given):
-        return min(float(given), LONGEST_RETRY_AFTER)
-    try:
-        until = parsedate_to_datetime(given)
-        now = parsedate_to_datetime(headers["date"])
-        return min(max(0.0, (until - now).total_seconds()), LONGEST_RETRY_AFTER)
-    except (ValueError, TypeError, KeyError):
-        return 0.0
+    asked = retry_after.seconds(headers.get("retry-after", "").strip(), headers.get("date", ""))
+    return min(asked or 0.0, LONGEST_RETRY_AFTER)
