@@ -73,8 +73,9 @@ class Server:
             listener.socket.close()
         while self._busy() and time.monotonic() < deadline:
             wasyncore.poll2(0.05, self._map)
-        wasyncore.close_all(self._map, ignore_all=True)
+        # Threads first: one that has just answered wakes the loop, through what is closed next.
         self._listeners[0].task_dispatcher.shutdown(timeout=1.0)
+        wasyncore.close_all(self._map, ignore_all=True)
 
     def _make_room(self) -> None:
         # waitress by itself takes no more connections when it has too many, so that whoever holds

@@ -4,12 +4,16 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from supervisor.dashboard import listening
-from supervisor.dashboard.server import CONNECTIONS
+from supervisor.dashboard.server import CONNECTIONS, Server
 from tests.dashboard.conftest import DEADLINE, Served
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 
 @contextlib.contextmanager
@@ -62,3 +66,46 @@ def test_it_is_found_where_it_listens() -> None:
         port = listening.port_of(six)
         assert listening.url_of((six,)) == f"http://[::1]:{port}"
         assert listening.url_of((six, four)) == f"http://127.0.0.1:{listening.port_of(four)}"
+
+
+def test_a_thread_that_is_still_at_the_end_of_its_request_is_let_come_to_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The browser has its reply, and the thread that made it has yet to wake the server for it."""
+    sockets = listening.bind(0)
+    server = Server(_answers, sockets)
+    listener = server._listeners[0]
+    ending, wake = threading.Event(), listener.pull_trigger
+    dispatcher = listener.task_dispatcher
+    end_threads = dispatcher.shutdown
+
+    def wake_late() -> None:
+        ending.wait(DEADLINE)
+        wake()
+
+    def end_while_it_wakes(**options: float) -> bool:
+        ending.set()
+        return bool(end_threads(**options))
+
+    listener.pull_trigger = wake_late
+    dispatcher.shutdown = end_while_it_wakes
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    with socket.create_connection(sockets[0].getsockname(), timeout=DEADLINE) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        heard = b""
+        while not heard.endswith(b"here\n"):
+            data = client.recv(4096)
+            assert data, heard
+            heard += data
+    server._stopping = True
+    wake()  # as `stop` does, but at once
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def _answers(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+    del environ
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"here\n"]
