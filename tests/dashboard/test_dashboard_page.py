@@ -80,6 +80,7 @@ def test_one_service_in_full(shown: "Page", served: Served) -> None:
     assert shown.locator("#own-events li").all_inner_texts()[0].endswith("200 OK")
     assert shown.locator("#events li").count() == 3
     shown.click("#close")
+    wait(shown, "document.getElementById('detail').hidden")  # once the address has changed
     assert shown.locator("#detail").is_hidden()
 
 
