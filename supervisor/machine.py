@@ -210,7 +210,7 @@ class Machine:
         live = self.runs.get(name, run)
         if live is None:
             return ()
-        if not self.runs.members(live) and all(map(port_is_free, live.spec.ports)):
+        if self.runs.is_over(live) and all(map(port_is_free, live.spec.ports)):
             self.runs.drop(name, run)
             return self._read_out(live) if patterns_of(live.spec) else ()
         return self._clear(live, grace)

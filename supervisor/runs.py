@@ -113,6 +113,10 @@ class Runs:
         """Return all that lives of a run."""
         return trees.survivors(live.tree, known=self.known(live), seen=live.seen, group=live.group)
 
+    def is_over(self, live: LiveRun) -> bool:
+        """Tell whether one look proves that nothing of a run lives."""
+        return trees.is_empty(live.tree, known=self.known(live), seen=live.seen, group=live.group)
+
     def known(self, live: LiveRun) -> set[int]:
         """Return every process that this daemon started and that is not of this run."""
         known = {other.leader.pid for other in self if other is not live}

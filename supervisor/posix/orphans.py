@@ -30,28 +30,35 @@ def orphans(known: AbstractSet[int]) -> tuple[Row, ...]:
 
     Empty where the system does not give us orphans (macOS).
     """
-    children = system.children()
-    if not children or not (unclaimed := children - known):
-        return ()
-    table = system.read_trees(unclaimed)
+    table = system.read_trees(_unclaimed(known))
     return tuple(table[pid] for pid in sorted(table) if table[pid].alive)
 
 
 async def end_orphans(known: Callable[[], AbstractSet[int]], within: float) -> tuple[str, ...]:
-    """End them all; return words for each that there was, whether or not it still is.
+    """End them all; return words for those that there were, whether or not they still are.
 
-    Bounded by `within` seconds.
+    Bounded by `within` seconds. The reaper must be at work.
     """
-    found = orphans(known())
-    if not found:
-        return ()
-    words = describe(found)
-    signal_members(found, signal.SIGTERM)
-    signal_members(found, signal.SIGCONT)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    while (found := orphans(known())) and loop.time() < began + within:
+    words: tuple[str, ...] = ()
+    asked: set[tuple[int, int]] = set()
+    # Until none is listed, the dead included: one that has only just ended may have left us a child
+    # that was not on the list yet.
+    while _unclaimed(known()):
+        found = orphans(known())
+        words = words or describe(found)
+        fresh = [row for row in found if (row.pid, row.started) not in asked]
+        signal_members(fresh, signal.SIGTERM)
+        signal_members(fresh, signal.SIGCONT)
+        asked.update((row.pid, row.started) for row in fresh)
         if loop.time() > began + _GRACE:
             signal_members(found, signal.SIGKILL)
+        if loop.time() >= began + within:
+            break
         await asyncio.sleep(_PAUSE)
     return words
+
+
+def _unclaimed(known: AbstractSet[int]) -> AbstractSet[int]:
+    return (system.children() or frozenset()) - known

@@ -108,6 +108,24 @@ def survivors(
     )
 
 
+def is_empty(
+    tree: Tree,
+    *,
+    known: AbstractSet[int],
+    seen: Collection[Row] = (),
+    group: Group | None = None,
+) -> bool:
+    """Tell whether one look proves that nothing of a run lives; otherwise `clear` finds out.
+
+    That `survivors` finds nothing is no proof: what forks and ends after our children were listed
+    and before it is looked at leaves us a child that is not on the list.
+    """
+    return (
+        not survivors(tree, known=known, seen=seen, group=group)
+        and _certainty(tree, known) == "empty"
+    )
+
+
 def _inside(group: Group | None) -> frozenset[int]:
     return frozenset() if group is None else group.pids()
 

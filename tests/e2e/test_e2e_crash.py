@@ -147,7 +147,7 @@ def test_a_tree_that_hides_is_found_at_the_stop(system: System) -> None:
     log = system.root / "logs" / "a.log"
     eventually("they hide", lambda: "hidden" in log.read_text() or None)
     system.ctl("stop", "a")
-    assert [p for p in system.processes() if "999" in " ".join(p.cmdline())] == []
+    assert [p for p in system.processes() if hide in p.cmdline()] == []
 
 
 def test_services_outlive_the_daemon_and_the_next_one_adopts_them(system: System) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -25,6 +25,7 @@ from supervisor.posix.tree import (
     clear,
     descendants,
     describe,
+    is_empty,
     kill_round,
     signal_group,
     signal_members,
@@ -32,8 +33,10 @@ from supervisor.posix.tree import (
 )
 
 if sys.platform == "linux":
+    from supervisor.posix import linux as system
     from supervisor.posix.linux import children, read_row
 else:
+    from supervisor.posix import darwin as system
     from supervisor.posix.darwin import children, read_row
 
 if TYPE_CHECKING:
@@ -259,6 +262,42 @@ def test_children_are_all_told_however_many(stage: "Stage") -> None:
     leader = stage.spawn(sys.executable, "-c", code, env={"PYTHONPATH": os.getcwd()})
     assert stage.words() == {"started": 1000, "missed": 0}
     assert stage.reap(leader.pid) == 0
+
+
+@orphans_come_to_us
+def test_a_child_that_is_left_to_us_during_the_look_is_not_overlooked(
+    stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The one orphan forks and ends after our children were listed, before its row is read."""
+    gate = stage.tmp_path / "gate"
+    os.mkfifo(gate)
+
+    async def main() -> None:
+        with reaps(stage):
+            leader = stage.script("handover.py", str(gate))
+            orphan = stage.words()["orphan"]
+            await stage.exit_of(leader.pid)
+            look = system.read_trees
+            heirs: list[ProcessIdentity] = []
+
+            def read_late(roots: Iterable[int]) -> dict[int, Row]:
+                if not heirs:
+                    gate.write_text("go")
+                    heirs.append(must(stage.words()["heir"]))
+                    stage.await_death(orphan)
+                return look(roots)
+
+            monkeypatch.setattr(system, "read_trees", read_late)
+            tree = make_tree(leader)
+            assert not is_empty(tree, known=nobody(canary))
+            assert is_alive(heirs[0])
+            assert await clear(tree, known=lambda: nobody(canary), within=10) == ()
+            assert not is_alive(heirs[0])
+            await stage.exit_of(heirs[0].pid)
+            assert is_empty(tree, known=nobody(canary))
+
+    asyncio.run(main())
 
 
 @orphans_come_to_us
