@@ -74,9 +74,7 @@ class Launchctl:
                 f"nobody is logged in at the screen of this Mac as uid {self.uid} "
                 f"({PROGRAM} print {self._domain}: {there.quoted()})"
             )
-        disabled = self._ask("print-disabled", self._domain)
-        said = re.search(rf'"{re.escape(self.place.name)}" => (\w+)', disabled.text)
-        if said is not None and said[1] in ("disabled", "true"):
+        if is_disabled(self._ask("print-disabled", self._domain), self.place.name):
             return (
                 f"{self.place.name} is switched off: turn it on in System Settings, General, Login "
                 f"Items, or: {PROGRAM} enable {self._target}"
@@ -130,3 +128,12 @@ class Launchctl:
                 return True
             self.pause(seconds)
         return done()
+
+
+def is_disabled(told: Outcome, label: str) -> bool | None:
+    """Return whether an agent is switched off, from what `print-disabled` told of its domain.
+
+    None: nobody ever said, so its property list decides.
+    """
+    said = re.search(rf'"{re.escape(label)}" => (\w+)', told.text)
+    return None if said is None else said[1] in ("disabled", "true")

@@ -9,6 +9,7 @@ from typing import Final
 from supervisor.cli.checks.startup import Start, gone
 from supervisor.cli.findings import OURS, Finding
 from supervisor.config.files import read_regular
+from supervisor.install.launchctl import PROGRAM, is_disabled
 from supervisor.install.manager import Run
 
 CHECK: Final = "login item"
@@ -101,20 +102,19 @@ def judge(agent: Agent, uid: int, ask: Run) -> Iterator[Finding]:
 
 def _in_force(agent: Agent, domain: str, path: str, ask: Run) -> Iterator[Finding]:
     target = f"{domain}/{agent.label}"
-    disabled = ask(("launchctl", "print-disabled", domain))
-    if disabled.code is None:
+    told = ask((PROGRAM, "print-disabled", domain))
+    if told.code is None:
         text = f"{agent.label} is there; launchctl does not say whether it is loaded"
         yield Finding(OURS, CHECK, "note", text, f"see: launchctl print {target}")
         return
     # What `enable` and `disable` have said is kept apart, and wins over the property list.
-    said = re.search(rf'"{re.escape(agent.label)}" => (\w+)', disabled.text)
-    off = agent.disabled if said is None else said[1] in ("disabled", "true")
-    if off:
+    said = is_disabled(told, agent.label)
+    if said or (said is None and agent.disabled):
         text = f"{agent.label} is switched off, and is not started at login"
         hint = f"launchctl enable {target}, or Login Items in System Settings"
         yield Finding(OURS, CHECK, "note", text, hint)
         return
-    loaded = ask(("launchctl", "print", target))
+    loaded = ask((PROGRAM, "print", target))
     if not loaded.ok:
         text = f"{agent.label} is not loaded now, and takes hold at the next login"
         yield Finding(OURS, CHECK, "note", text, f"launchctl bootstrap {domain} {path}")
