@@ -23,6 +23,9 @@ CONNECTIONS: Final = 64
 """Where there are more, the oldest ones that wait for nothing are closed."""
 _IDLE_SECONDS: Final = 30
 _DRAIN_SECONDS: Final = 3.0
+_NEW_SECONDS: Final = 0.1
+"""Who came less than so long ago may have sent a request that nobody has read yet: closed now, that
+connection would be reset, and whoever listens next was never asked."""
 _NEVER: Final = 1 << 40
 """Larger than any reply: waitress keeps them in memory, not in a file."""
 
@@ -88,7 +91,11 @@ class Server:
                 one.will_close = True
 
     def _busy(self) -> bool:
-        return any(one.requests or one.total_outbufs_len for one in self._channels())
+        new = time.time() - _NEW_SECONDS
+        return any(
+            one.requests or one.request or one.total_outbufs_len or one.creation_time > new
+            for one in self._channels()
+        )
 
     def _channels(self) -> list[HTTPChannel]:
         return [one for one in self._map.values() if isinstance(one, HTTPChannel)]

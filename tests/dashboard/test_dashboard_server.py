@@ -105,6 +105,27 @@ def test_a_thread_that_is_still_at_the_end_of_its_request_is_let_come_to_it(
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+def test_who_has_come_in_just_before_the_end_is_answered() -> None:
+    """A connection that was accepted is nobody else's to answer, though its request is unread."""
+    sockets = listening.bind(0)
+    server = Server(_answers, sockets)
+    listener = server._listeners[0]
+    accept = listener.handle_accept
+
+    def accept_and_end() -> None:
+        accept()
+        server._stopping = True
+
+    listener.handle_accept = accept_and_end
+    with socket.create_connection(sockets[0].getsockname(), timeout=DEADLINE) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        server.run()
+        heard = b"".join(iter(lambda: client.recv(4096), b""))
+    for other in sockets[1:]:
+        other.close()
+    assert heard.endswith(b"here\n"), heard
+
+
 def _answers(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
     del environ
     start_response("200 OK", [("Content-Length", "5")])
