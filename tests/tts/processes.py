@@ -127,8 +127,8 @@ def say(url: str, text: str, *, timeout: float = PATIENCE, **fields: object) -> 
 
 
 def health(url: str) -> dict[str, object]:
-    """The body of `GET /health`, which must answer at once."""
-    answer = requests.get(f"{url}/health", headers={"Connection": "close"}, timeout=5)
+    """The body of `GET /health`, which must answer whatever else is in work."""
+    answer = requests.get(f"{url}/health", headers={"Connection": "close"}, timeout=PATIENCE)
     assert answer.status_code == 200
     body: dict[str, object] = answer.json()
     return body

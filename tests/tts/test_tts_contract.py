@@ -154,7 +154,8 @@ def test_how_long_a_request_may_wait(header: str | None, seconds: float) -> None
 def test_json_tells_the_duration_that_the_audio_has(url: str) -> None:
     told = say(url, "Один два три.", return_audio=False).json()["audio_duration"]
     samples, rate = read_wav(say(url, "Один два три.", return_audio=True).content)
-    assert told == pytest.approx(samples.size / rate, abs=0.001)
+    # Two readings of one text by eSpeak NG differ by up to 33 samples, which are 1.5 ms.
+    assert told == pytest.approx(samples.size / rate, abs=0.01)
 
 
 def test_keys_that_old_clients_send_are_ignored(url: str) -> None:

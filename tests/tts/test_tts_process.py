@@ -15,6 +15,7 @@ import requests
 
 from services.tts import sockets
 from services.tts.__main__ import Settings, settings
+from tests.e2e.conftest import free_port
 from tests.tts.doubles import PATIENCE
 from tests.tts.processes import health, say
 
@@ -127,11 +128,11 @@ def test_an_impossible_host_is_explained(host: str, words: str) -> None:
 
 def test_a_port_that_is_taken_on_ipv6_only_is_a_taken_port() -> None:
     try:
-        other = socket.create_server(("::1", 0), family=socket.AF_INET6)
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
-    with other:
-        port = other.getsockname()[1]
+    port = free_port()  # of 127.0.0.1 too
+    with socket.create_server(("::1", port), family=socket.AF_INET6):
         with pytest.raises(sockets.SocketError, match=rf"\[::1\]:{port} is already in use"):
             sockets.bind("localhost", port)
         # What was bound before the refusal is free again.

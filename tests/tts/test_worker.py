@@ -87,7 +87,7 @@ def test_between_two_warm_ups_that_fail_the_reason_stands() -> None:
         state_is(worker, State.FAILED)
         with pytest.raises(UnavailableError, match="told to fail"), worker.slot():
             pass
-        assert worker.snapshot().links[0].retry_in is not None
+        until(lambda: worker.snapshot().links[0].retry_in is not None, "the second has failed")
     assert engine.warm_ups == 2
 
 
@@ -222,9 +222,12 @@ def test_a_hang_is_noticed_while_its_thread_is_stuck_and_survived_when_it_ends()
     engine = FakeEngine(deaf=True)
     engine.hold()
     with working(engine, sentence_limit=0.01) as worker:
-        running = submit(worker, "раз")
+        state_is(worker, State.READY)
+        # Both places first: from 20 ms after the engine is entered on, nobody gets one.
+        with worker.slot(), worker.slot():
+            running = worker.submit(order("раз"), within=PATIENCE)
+            waiting = worker.submit(order("два"), within=PATIENCE)
         engine.wait_until_inside()
-        waiting = submit(worker, "два")
         state_is(worker, State.FAILED)
         assert "hangs" in str(worker.snapshot().reason)
         assert worker.snapshot().hung
