@@ -95,8 +95,11 @@ def test_an_environment_without_its_python(tmp_path: Path) -> None:
     assert "python3 -m venv" in found.hint
 
 
-def test_each_python_is_asked_once_for_its_version(tmp_path: Path) -> None:
+def test_each_python_is_asked_once_for_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = tmp_path / "asked"
+    monkeypatch.setattr(commands, "PYTHON_TIMEOUT", 60.0)
     python = tmp_path / "venv" / "bin" / "python"
     script(python, f'/bin/sh\necho >> {asked}\nexec {sys.executable} "$@"')
     two = [spec(tmp_path, name=name, venv=str(tmp_path / "venv")) for name in ("tts", "stt")]
@@ -118,8 +121,7 @@ def test_each_python_is_asked_once_for_its_version(tmp_path: Path) -> None:
 def test_a_python_that_does_not_start(
     body: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "sleep" in body:
-        monkeypatch.setattr(commands, "PYTHON_TIMEOUT", 0.2)
+    monkeypatch.setattr(commands, "PYTHON_TIMEOUT", 0.2 if "sleep" in body else 60.0)
     script(tmp_path / "venv" / "bin" / "python", f"/bin/sh\n{body}")
     using = [spec(tmp_path, name=f"s{n}", venv=str(tmp_path / "venv")) for n in range(7)]
     found = only(commands.pythons(using, ENVIRON))

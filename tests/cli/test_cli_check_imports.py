@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import supervisor
+from supervisor.cli.checks import imports
 from supervisor.cli.checks.imports import import_clash, service_imports
 from supervisor.cli.findings import Finding
 from supervisor.core.spec import ServiceSpec
@@ -75,6 +76,12 @@ def test_this_very_environment_is_well() -> None:
 
 
 # Those of services ---------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python may take its time to start here: one that did not answer would be passed over."""
+    monkeypatch.setattr(imports, "IMPORT_TIMEOUT", 60.0)
 
 
 @pytest.fixture(scope="module")

@@ -48,8 +48,10 @@ def holding_the_lock(system: System) -> Iterator[int]:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
-        yield process.pid
-        process.send_signal(signal.SIGCONT)
+        try:
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGCONT)
 
 
 def stop(pid: int) -> None:

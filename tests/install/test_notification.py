@@ -54,9 +54,9 @@ def test_an_abstract_address() -> None:
 
 @pytest.mark.parametrize("address", ["", "/no/such/socket", "/" + "x" * 200, "/etc/hostname"])
 def test_nobody_listens(address: str) -> None:
-    before = os.listdir("/dev/fd")
+    before = set(os.listdir("/dev/fd"))
     Notifier(address).ready("x")
-    assert os.listdir("/dev/fd") == before
+    assert set(os.listdir("/dev/fd")) <= before
 
 
 def test_a_full_socket_keeps_nobody_waiting(heard: socket.socket) -> None:
