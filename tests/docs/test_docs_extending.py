@@ -5,7 +5,6 @@ import os
 import re
 import select
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import pytest
 import requests
 
 from tests.docs.pages import CHECKOUT, Block, blocks
-from tests.e2e.conftest import DEADLINE, System
+from tests.e2e.conftest import DEADLINE, System, free_port
 
 DICE_PORT = "8100"
 
@@ -40,8 +39,7 @@ class Newcomer(System):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = str(free.getsockname()[1])
+        self.port = str(free_port())
         self.config = root / "config" / "services.yaml"
         self.config.parent.mkdir(parents=True)
         self.config.write_text("version: 1\nroot: ..\nservices: {}\n")

@@ -257,7 +257,8 @@ def test_silence_has_an_end(server: FileServer, fetch: Fetch) -> None:
     fetch.read_timeout = 0.2
     server.tricks = [Stall(PIECE)]
     assert fetch() == BODY
-    assert fetch.retries() == ["127.0.0.1 sends nothing any more"]
+    # A machine that has much else to do may be silent once more.
+    assert fetch.retries()[0] == "127.0.0.1 sends nothing any more"
     assert server.requests[1].range == f"bytes={PIECE}-"
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping
@@ -135,10 +134,3 @@ class StandIn:
         self._thread.join(DEADLINE)
         self._server.server_close()
         assert self.failures == []
-
-
-def unused_port() -> int:
-    """Return a port at which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

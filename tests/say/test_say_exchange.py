@@ -12,6 +12,7 @@ from supervisor.cli.speech.exchange import Limits, Order, asked
 from supervisor.cli.speech.failure import CancelledError, SpeechError
 from supervisor.cli.speech.persistence import RETRIES, persist
 from supervisor.cli.speech.recording import Recording
+from tests.e2e.conftest import free_port
 from tests.say.stand_in import (
     DEADLINE,
     PAUSE,
@@ -23,7 +24,6 @@ from tests.say.stand_in import (
     reply,
     sentence,
     stream,
-    unused_port,
     wav,
 )
 
@@ -81,7 +81,7 @@ def test_what_may_succeed_later(case: str, stand_in: StandIn) -> None:
 
 
 def test_nobody_there() -> None:
-    port = unused_port()
+    port = free_port()
     with pytest.raises(SpeechError, match=f"127.0.0.1:{port}: connection refused") as caught:
         ask(port)
     assert caught.value.passes
@@ -144,8 +144,8 @@ def test_nobody_wants_it_any_more(stand_in: StandIn) -> None:
 
 
 def test_no_proxy_is_asked(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port()}")
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     stand_in.answers = [reply(200, "Audio/X-WAV; codecs=1", wav(ONE))]
     assert ask(stand_in.port) == wav(ONE)
 
