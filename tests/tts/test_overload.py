@@ -141,6 +141,8 @@ def test_a_hang_is_500_for_its_request_and_an_error_in_health(
     engine = FakeEngine(deaf=True)
     engine.hold()
     server = serve(engine, sentence_limit=0.01)
+    # Its warm-up word would be a hang too, if it took 20 ms.
+    until(lambda: health(server.url)["tts_ready"] is True, "it is ready")
     answer = say(server.url, "слово")
     assert answer.status_code == 500
     assert "hangs" in answer.json()["error"]

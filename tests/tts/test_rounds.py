@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from services.tts.worker import Worker
 
 
-def held_up(worker: Worker, engine: FakeEngine) -> Job:
-    """A job whose round does not end before the engine is released, so that others gather."""
+def held_up(worker: Worker, engine: FakeEngine, sentence: str = "затримка") -> Job:
+    """A job whose round does not end before the engine is released, so that others gather.
+
+    A `sentence` that was spoken before comes from the cache, and reaches no engine.
+    """
     engine.hold()
-    job = submit(worker, "затримка")
+    job = submit(worker, sentence)
     engine.wait_until_inside()
     return job
 
@@ -162,7 +165,7 @@ def test_one_that_leaves_does_not_stop_the_batch_and_all_that_leave_do() -> None
         leaving.cancel()
         engine.release()
         assert isinstance(outcome_of(staying), Spoken)
-        held = held_up(worker, engine)
+        held = held_up(worker, engine, "друга затримка")
         held.cancel()
         # Nothing opens the gate: only giving up ends that round.
         until(lambda: not worker.snapshot().busy, "the engine was left")
