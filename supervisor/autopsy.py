@@ -115,7 +115,7 @@ async def _look(
     path: str,
 ) -> bool:
     """Look into the processes of a run; tell whether it has been asked to end by that."""
-    pids = [leader.pid, *(row.pid for row in descendants(leader.pid))]
+    pids = [leader.pid, *(row.pid for row in descendants(leader))]
     pythons = [pid for pid in pids if threads.is_python(pid)]
     tool = _py_spy() if pythons else None
     seen: list[int] = []

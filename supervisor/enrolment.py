@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from supervisor.core.spec import Limits
 from supervisor.posix.cgroup import CgroupError, Cgroups, Group
-from supervisor.posix.identity import identify, is_alive
+from supervisor.posix.identity import identify_row, is_alive
 from supervisor.posix.tree import descendants
 from supervisor.runs import LiveRun
 
@@ -135,7 +135,7 @@ class Enrolment:
             self._say(str(error))
             return None
         for _ in range(PASSES):
-            below = (identify(row.pid) for row in descendants(live.leader.pid))
+            below = map(identify_row, descendants(live.leader))
             tree = [live.leader, *(each for each in below if each is not None)]
             inside = group.pids()
             outside = [each for each in tree if each.pid not in inside and is_alive(each)]

@@ -99,7 +99,7 @@ class Machine:
 
     def child_ended(self, pid: int, ending: Exit) -> None:
         """Take note that a child is dead; it is not reaped yet."""
-        live = self.runs.by_pid(pid)
+        live = self.runs.ended(pid)
         if live is None:
             self.launcher.child_ended(pid, ending)
             self._output.child_ended(pid, ending)
@@ -178,7 +178,7 @@ class Machine:
         """See `Host.signal`."""
         live = self.runs.get(name, run)
         if live is not None:
-            live.seen = trees.descendants(live.leader.pid)
+            live.seen = trees.descendants(live.leader)
             trees.signal_group(live.leader, signal, with_cont=True)
 
     async def dump(self, name: str, run: RunId) -> bool:
@@ -274,14 +274,14 @@ class Machine:
             environment=lambda: self.environment(spec, run),
             run=partial(self.launcher.run, umask=spec.umask, user=spec.user),
         )
-        leader = live.leader.pid
+        leader = live.leader
         result = await inquire(
             spec,
             kind,
             live.private if len(self.runs.of(spec.name)) > 1 else None,
             self._prober,
             context,
-            lambda: (leader, *(row.pid for row in trees.descendants(leader))),
+            lambda: (leader.pid, *(row.pid for row in trees.descendants(leader))),
             even_if_busy=even_if_busy,
         )
         self.tally.probed(spec.name, kind, result)

@@ -39,6 +39,8 @@ class LiveRun:
     """Its control group, where the system has such."""
     limits: Limits = field(init=False)
     """Those that its group keeps: the spec's, until a reload says otherwise."""
+    ended: bool = False
+    """Its leader is dead, and its number will be another's: of another run perhaps."""
     gone: bool = False
     """Nothing of it is left, and it is forgotten."""
     seen: tuple[Row, ...] = ()
@@ -104,10 +106,14 @@ class Runs:
         """Return every run of one service: two in a rolling restart."""
         return [live for (its, _), live in self._runs.items() if its == name]
 
-    def by_pid(self, pid: int) -> LiveRun | None:
-        """Return the run whose first process this is."""
+    def ended(self, pid: int) -> LiveRun | None:
+        """Take note that a process is dead; return the run whose first process it was, if any."""
         key = self._by_pid.get(pid)
-        return None if key is None else self._runs[key]
+        if key is None:
+            return None
+        live = self._runs[key]
+        live.ended = True
+        return live
 
     def members(self, live: LiveRun) -> tuple[Row, ...]:
         """Return all that lives of a run."""
@@ -119,12 +125,12 @@ class Runs:
 
     def known(self, live: LiveRun) -> set[int]:
         """Return every process that this daemon started and that is not of this run."""
-        known = {other.leader.pid for other in self if other is not live}
+        known = {other.leader.pid for other in self if other is not live and not other.ended}
         return known | self._others()
 
     def all_known(self) -> set[int]:
         """Return every process that this daemon started itself."""
-        return {live.leader.pid for live in self} | self._others()
+        return {live.leader.pid for live in self if not live.ended} | self._others()
 
     def write_pid_file(self, live: LiveRun) -> None:
         """Name this run in the PID file of its service. Raises UnsafePathError."""

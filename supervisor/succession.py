@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from supervisor.core import remedy
 from supervisor.core.effects import Topic
-from supervisor.core.events import Adopted, Event, Exited, RunId
+from supervisor.core.events import Adopted, Event, Exit, Exited, RunId
 from supervisor.core.plan import fingerprint
 from supervisor.core.restart import Record as Failures
 from supervisor.core.spec import ServiceSpec
@@ -28,7 +28,6 @@ from supervisor.posix.environment import Marker
 from supervisor.posix.identity import (
     ProcessIdentity,
     boot_id,
-    identify,
     is_alive,
     is_child,
     started_monotonic,
@@ -116,8 +115,9 @@ class Succession:
             text = "it was started with another configuration; atlasctl reload would replace it"
             self.journal.append(name, Topic.STALE, text, run)
         if not ours:
-            loop = asyncio.get_running_loop()
-            live.watch = watch_exit(leader, lambda e: self.post(name, Exited(run, e)), loop)
+            live.watch = watch_exit(
+                leader, lambda ending: self._ended(live, ending), asyncio.get_running_loop()
+            )
         self.machine.keep(live)
         self.machine.enrolment.after_start(live)
         try:
@@ -133,6 +133,10 @@ class Succession:
         return Adopted(
             run, leader.pid, time.monotonic() if began is None else began, record.started
         )
+
+    def _ended(self, live: LiveRun, ending: Exit) -> None:
+        live.ended = True
+        self.post(live.spec.name, Exited(live.run, ending))
 
     async def end_the_rest(self, specs: Iterable[ServiceSpec]) -> None:
         """End all that an interrupted daemon has left and that was not adopted."""
@@ -156,7 +160,7 @@ class Succession:
         for (unit, number), group in self.machine.enrolment.left(kept).items():
             # In the group of a run of ours, marked or not: a wiped environment proves nothing.
             marker = Marker(self.machine.fleet, unit, number)
-            oldest = min(filter(None, map(identify, group.pids())), key=_age, default=None)
+            oldest = group.oldest()
             if oldest is not None:
                 found.setdefault(marker, oldest)
         rest = [(marker, leader) for marker, leader in found.items() if marker not in adopted]
@@ -188,10 +192,6 @@ class Succession:
         if record.intended:
             return trees.find_leader(Marker(self.machine.fleet, record.unit, record.run))
         return None
-
-
-def _age(process: ProcessIdentity) -> tuple[int, int]:
-    return process.started, process.pid
 
 
 def _past(record: Record) -> Past:

@@ -72,6 +72,14 @@ class Group:
         # 0 is a process of another pid namespace, which we could not name.
         return frozenset(found - {0})
 
+    def oldest(self) -> ProcessIdentity | None:
+        """Return the living process in it that started first, or None if nothing lives in it."""
+        found = [each for each in map(identify, self.pids()) if each is not None]
+        # Who was in it before and after it was identified is the one of that identity.
+        inside = self.pids()
+        found = [each for each in found if each.pid in inside]
+        return min(found, key=lambda each: (each.started, each.pid), default=None)
+
     def kill(self) -> bool:
         """SIGKILL all of it at once, whatever forks meanwhile included.
 

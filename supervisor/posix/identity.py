@@ -9,6 +9,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+from supervisor.posix.rows import Row
+
 if sys.platform == "linux":
     from supervisor.posix import linux as system
 else:
@@ -38,6 +40,12 @@ def identify(pid: int) -> ProcessIdentity | None:
     if row is None or uid is None:
         return None
     return ProcessIdentity(pid, row.started, system.boot_id(), uid)
+
+
+def identify_row(row: Row) -> ProcessIdentity | None:
+    """Return who this row is of, or None if that one is gone: its pid may be another's by now."""
+    identity = identify(row.pid)
+    return identity if identity is not None and identity.started == row.started else None
 
 
 def is_alive(identity: ProcessIdentity) -> bool:

@@ -48,7 +48,7 @@ def boot_id() -> str:
 def read_row(pid: int) -> Row | None:
     """Return the row of one process, or None if there is none."""
     stat = _read(f"/proc/{pid}/stat", 1024)
-    return parse_stat(stat) if stat else None
+    return parse_stat(stat, whole=True) if stat else None
 
 
 def read_table(*, usage: bool) -> dict[int, Row]:  # noqa: ARG001 - costs nothing extra here
@@ -57,25 +57,29 @@ def read_table(*, usage: bool) -> dict[int, Row]:  # noqa: ARG001 - costs nothin
     for name in os.listdir("/proc"):
         if name.isdecimal():
             stat = _read(f"/proc/{name}/stat", 1024)
-            row = parse_stat(stat) if stat else None
+            row = parse_stat(stat, whole=True) if stat else None
             if row is not None:
                 table[row.pid] = row
     return table
 
 
-def parse_stat(stat: bytes) -> Row | None:
-    """Parse /proc/PID/stat. The name in parentheses may hold anything, `) R 1` included."""
+def parse_stat(stat: bytes, *, whole: bool) -> Row | None:
+    """Parse /proc/PID/stat. The name in parentheses may hold anything, `) R 1` included.
+
+    `whole`: it is of a process, not of one of its threads.
+    """
     opened, closed = stat.find(b"("), stat.rfind(b")")
     fields = stat[closed + 2 :].split(None, 23)
     if opened < 0 or closed < opened or len(fields) < 22:
         return None
     # Numbers of proc(5) less three: state is field 3.
+    state = b"S" if whole and _outlives_its_first(fields) else fields[0]
     return Row(
         pid=int(stat[:opened]),
         ppid=int(fields[1]),
         pgid=int(fields[2]),
         sid=int(fields[3]),
-        state=fields[0].decode("ascii", "replace"),
+        state=state.decode("ascii", "replace"),
         started=int(fields[19]),
         cpu=(int(fields[11]) + int(fields[12])) / _TICKS,
         rss=int(fields[21]) * _PAGE,
@@ -102,6 +106,14 @@ def environment(pid: int) -> dict[str, str] | None:
     A process that is just executing a program reads as having none, for some 100 µs; it is
     looked at again, a bounded number of times and for a bounded time.
     """
+    found = _environment(pid)
+    if not found and _outlives_its_first(_stat_fields(pid)):
+        blocks = (_read(f"/proc/{pid}/task/{tid}/environ", 1 << 20) for tid in _tasks(pid))
+        return parse_environment(next(filter(None, blocks), b""))
+    return found
+
+
+def _environment(pid: int) -> dict[str, str] | None:
     executing = True
     until = time.monotonic() + _EXEC_PATIENCE
     for _ in range(_EXEC_LOOKS):
@@ -125,17 +137,30 @@ def is_executing(pid: int) -> bool:
     that is about to end has no memory either, and will not have any.
     """
     fields = _stat_fields(pid)
-    return len(fields) > 48 and fields[48] == b"0" and not _is_ending(fields)
+    return len(fields) > 48 and fields[48] == b"0" and not _first_is_ending(fields)
 
 
 def is_ending(pid: int) -> bool:
     """Tell whether a process is gone, dead, or past the last thing that it can do."""
     fields = _stat_fields(pid)
-    return not fields or _is_ending(fields)
+    return not fields or (_first_is_ending(fields) and not _has_other_threads(fields))
 
 
-def _is_ending(fields: list[bytes]) -> bool:
+def _first_is_ending(fields: list[bytes]) -> bool:
     return fields[0] in (b"Z", b"X", b"x") or bool(int(fields[6]) & _PF_EXITING)
+
+
+def _has_other_threads(fields: list[bytes]) -> bool:
+    return int(fields[17]) > 1
+
+
+def _outlives_its_first(fields: list[bytes]) -> bool:
+    """Tell of a process whether only its first thread is dead.
+
+    It is shown as a zombie, though it may do all that it likes: that thread has ended by itself, or
+    SIGKILL has ended it and another waits inside the kernel, for a driver, and holds what it had.
+    """
+    return len(fields) > 17 and fields[0] == b"Z" and _has_other_threads(fields)
 
 
 def parse_environment(block: bytes) -> dict[str, str]:
@@ -184,13 +209,9 @@ def program(pid: int) -> str:
 
 def threads(pid: int, most: int) -> list[tuple[int, str, str, str]]:
     """Return number, name, state and place in the kernel of a process's threads, lowest first."""
-    try:
-        numbers = sorted(map(int, os.listdir(f"/proc/{pid}/task")))[:most]
-    except OSError:
-        return []
     found = []
-    for tid in numbers:
-        row = parse_stat(_read(f"/proc/{pid}/task/{tid}/stat", 1024) or b"")
+    for tid in _tasks(pid)[:most]:
+        row = parse_stat(_read(f"/proc/{pid}/task/{tid}/stat", 1024) or b"", whole=False)
         if row is not None:
             waits = (_read(f"/proc/{pid}/task/{tid}/wchan", 256) or b"").decode("ascii", "replace")
             found.append((tid, row.name, row.state, "" if waits == "0" else waits))
@@ -355,6 +376,14 @@ def _children(process: str) -> list[int] | None:
             return None
         found += map(int, listed.split())
     return found
+
+
+def _tasks(pid: int) -> list[int]:
+    """Return the numbers of a process's threads, lowest first; none if it is gone."""
+    try:
+        return sorted(map(int, os.listdir(f"/proc/{pid}/task")))
+    except OSError:
+        return []
 
 
 def _stat_fields(pid: int) -> list[bytes]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from supervisor.posix.environment import FLEET_MARK, UNIT_MARK
-from supervisor.posix.identity import ProcessIdentity, identify
+from supervisor.posix.identity import ProcessIdentity, identify_row
 
 if sys.platform == "linux":
     from supervisor.posix import linux as system
@@ -28,8 +28,8 @@ def find_own(fleet: str, argv: Sequence[str]) -> list[ProcessIdentity]:
             continue
         environment = system.environment(row.pid) or {}
         if environment.get(FLEET_MARK) == fleet and UNIT_MARK not in environment:
-            identity = identify(row.pid)
-            if identity is not None and identity.started == row.started:
+            identity = identify_row(row)
+            if identity is not None:
                 found.append(identity)
     return found
 

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from supervisor.posix.cgroup import Group
 from supervisor.posix.environment import Marker, marker_of
-from supervisor.posix.identity import ProcessIdentity, identify
+from supervisor.posix.identity import ProcessIdentity, identify_row
 from supervisor.posix.proofs import Tree as Tree
 from supervisor.posix.proofs import members
 from supervisor.posix.rows import Row
@@ -71,10 +71,13 @@ def signal_group(leader: ProcessIdentity, number: int, *, with_cont: bool) -> bo
     return sent
 
 
-def descendants(pid: int) -> tuple[Row, ...]:
-    """Return every living process below `pid`, itself not included."""
-    table = system.read_trees((pid,))
-    return tuple(table[found] for found in sorted(table.keys() - {pid}) if table[found].alive)
+def descendants(leader: ProcessIdentity) -> tuple[Row, ...]:
+    """Return every living process below this one, itself not included; none if it is gone."""
+    table = system.read_trees((leader.pid,))
+    own = table.pop(leader.pid, None)
+    if own is None or own.started != leader.started:
+        return ()
+    return tuple(table[found] for found in sorted(table) if table[found].alive)
 
 
 def survivors(
@@ -142,7 +145,7 @@ def find_leader(marker: Marker) -> ProcessIdentity | None:
             and row.sid == row.pid
             and marker_of(system.environment(row.pid) or {}) == marker
         ):
-            return identify(row.pid)
+            return identify_row(row)
     return None
 
 
@@ -166,7 +169,7 @@ def find_marked(
         known = oldest.get(marker)
         if known is None or (row.started, row.pid) < (known.started, known.pid):
             oldest[marker] = row
-    found = ((marker, identify(row.pid)) for marker, row in oldest.items())
+    found = ((marker, identify_row(row)) for marker, row in oldest.items())
     return {marker: identity for marker, identity in found if identity is not None}
 
 
@@ -345,7 +348,9 @@ def _certainty(tree: Tree, known: AbstractSet[int]) -> Literal["empty", "quiet",
     strays = _strays(tree, known)
     if strays is None:
         return "quiet"
-    strays -= {tree.leader.pid}
+    # What is in the session of a process that we started is of that one's run. A service may leave
+    # orphans all the time, and no other could ever be proven to be over.
+    strays = frozenset(pid for pid in strays - {tree.leader.pid} if not _is_of_session(pid, known))
     if not strays:
         return "empty"
     # An orphan that ended unreaped may have left a child that was forked after the look at it,
@@ -354,6 +359,11 @@ def _certainty(tree: Tree, known: AbstractSet[int]) -> Literal["empty", "quiet",
         if system.is_ending(pid) or system.is_executing(pid):
             return "restless"
     return "quiet"
+
+
+def _is_of_session(pid: int, leaders: AbstractSet[int]) -> bool:
+    row = system.read_row(pid)
+    return row is not None and row.sid in leaders
 
 
 def _group_is_gone(pgid: int) -> bool:

@@ -1,6 +1,7 @@
 """Control groups: nobody gets out of one, and one write ends all that is in it."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 from supervisor.core.spec import Limits
 from supervisor.posix import cgroup
 from supervisor.posix.cgroup import CgroupError, Cgroups, Group
-from supervisor.posix.identity import identify
+from supervisor.posix.identity import ProcessIdentity, identify
 from supervisor.posix.spawn import spawn
 
 from .test_posix_limits import as_nobody, as_root, reap_all
@@ -252,3 +253,21 @@ def test_without_a_hierarchy_there_are_no_groups(monkeypatch: pytest.MonkeyPatch
     for path in ("/proc/self/cgroup", "/proc/self/mountinfo"):
         monkeypatch.setattr(cgroup, "_read", lambda p, gone=path: "" if p == gone else real(p))
         assert Cgroups.find(FLEET) is None
+
+
+def test_who_got_the_number_of_one_that_was_in_a_group_is_not_of_it(
+    stage: "Stage", cgroups: Cgroups, canary: ProcessIdentity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = cgroups.make("svc", 1, NONE)
+    member = in_group(stage, group, "sleep", "1000")
+    until(lambda: group.pids() == {member})
+    assert group.oldest() == identify(member)
+
+    def identify_late(pid: int) -> ProcessIdentity:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        return replace(canary, pid=pid)
+
+    monkeypatch.setattr(cgroup, "identify", identify_late)
+    assert group.oldest() is None
+    assert group.remove()

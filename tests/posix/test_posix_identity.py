@@ -75,7 +75,7 @@ if sys.platform == "linux":
     @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=15))
     def test_name_of_a_process_cannot_pass_for_its_numbers(name: str) -> None:
         tail = " S 1 2 3 0 -1 4194560 90 0 0 0 150 50 0 0 20 0 1 0 777 5730304 300 99 1 1 0"
-        row = parse_stat(f"42 ({name}){tail}\n".encode())
+        row = parse_stat(f"42 ({name}){tail}\n".encode(), whole=True)
         assert row is not None
         assert (row.pid, row.ppid, row.pgid, row.sid, row.state) == (42, 1, 2, 3, "S")
         assert (row.started, row.name) == (777, name)
@@ -85,7 +85,7 @@ if sys.platform == "linux":
     @given(st.binary(max_size=80))
     def test_broken_stat_is_no_row_or_an_error_free_one(stat: bytes) -> None:
         if b"(" not in stat:
-            assert parse_stat(stat) is None
+            assert parse_stat(stat, whole=True) is None
 
     def test_empty_environment_is_not_taken_for_one_that_is_not_there_yet(stage: "Stage") -> None:
         wiped = stage.spawn(

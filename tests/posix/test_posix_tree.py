@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.events import ExitCode, ExitSignal
+from supervisor.core.events import ExitCode, ExitSignal, RunId
+from supervisor.core.spec import ServiceSpec
 from supervisor.posix.environment import RUN_MARK, Marker
 from supervisor.posix.identity import ProcessIdentity, identify, is_alive
 from supervisor.posix.proofs import members
@@ -25,12 +26,17 @@ from supervisor.posix.tree import (
     clear,
     descendants,
     describe,
+    find_leader,
+    find_marked,
     is_empty,
     kill_round,
     signal_group,
     signal_members,
     survivors,
 )
+from supervisor.runs import LiveRun, Runs
+
+from .conftest import MARKER
 
 if sys.platform == "linux":
     from supervisor.posix import linux as system
@@ -192,7 +198,7 @@ def test_term_ignored_by_all_is_answered_by_kill(
                 "sh", "-c", "trap '' TERM; sleep 60 & echo ready; while :; do wait; done"
             )
             assert stage.line() == "ready"
-            below = descendants(leader.pid)
+            below = descendants(leader)
             assert len(below) == 1
             assert signal_group(leader, signal.SIGTERM, with_cont=True)
             assert is_alive(leader)
@@ -301,6 +307,105 @@ def test_a_child_that_is_left_to_us_during_the_look_is_not_overlooked(
 
 
 @orphans_come_to_us
+def test_a_run_is_over_whatever_orphans_another_leaves(
+    stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity
+) -> None:
+    """One that is dead and not reaped proves nothing, but it is in the other's session."""
+    code = (
+        "import os, signal\n"
+        "here, there = os.pipe()\n"
+        "if os.fork() == 0:\n"
+        "    orphan = os.fork()\n"
+        "    if orphan: os.write(there, b'orphan=%d\\n' % orphan)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "os.write(1, os.read(here, 100))\n"
+        "signal.pause()"
+    )
+
+    async def main() -> None:
+        with reaps(stage):
+            leader = stage.spawn("true")
+            await stage.exit_of(leader.pid)
+            other = stage.spawn(sys.executable, "-S", "-c", code, env={RUN_MARK: "2"})
+            orphan = stage.words()["orphan"]
+            stage.await_death(orphan)
+            tree = make_tree(leader)
+            assert is_empty(tree, known=nobody(canary) | {other.pid})
+            assert not is_empty(tree, known=nobody(canary)), "for all that is known it is ours"
+            os.kill(other.pid, signal.SIGKILL)
+            await stage.exit_of(other.pid)
+            await stage.exit_of(orphan)
+
+    asyncio.run(main())
+
+
+@orphans_come_to_us
+def test_a_process_whose_first_thread_has_ended_lives(
+    stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity
+) -> None:
+    async def main() -> None:
+        with reaps(stage):
+            leader = stage.script("threads.py")
+            assert stage.words() == {"pid": leader.pid}
+            assert is_alive(leader)
+            assert not system.is_ending(leader.pid)
+            assert find_leader(MARKER) == leader
+            tree = make_tree(leader)
+            assert [row.pid for row in survivors(tree, known=nobody(canary))] == [leader.pid]
+            assert await clear(tree, known=lambda: nobody(canary), within=10) == ()
+            assert await stage.exit_of(leader.pid) == ExitSignal(9)
+            assert not is_alive(leader)
+
+    asyncio.run(main())
+
+
+@orphans_come_to_us
+def test_a_number_that_a_dead_run_had_is_not_looked_away_from(
+    stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity
+) -> None:
+    async def main() -> None:
+        with reaps(stage):
+            leader = stage.script("escape.py")
+            deep = must(stage.words()["deep"])
+            await stage.exit_of(leader.pid)
+            runs = Runs(str(stage.tmp_path), lambda: nobody(canary), lambda _: None)
+            live = LiveRun(ServiceSpec("svc", (), "/"), RunId(1), make_tree(leader))
+            # Of this one something is left over, and its number went to a process of the first.
+            former = make_tree(replace(deep, started=deep.started - 1))
+            other = LiveRun(ServiceSpec("other", (), "/"), RunId(1), former)
+            runs.add(live)
+            runs.add(other)
+            assert runs.ended(deep.pid) is other
+            assert not runs.is_over(live)
+            assert [row.pid for row in runs.members(live)] == [deep.pid]
+            assert deep.pid not in runs.all_known()
+            assert kill_round(lambda: runs.members(live), freeze=False) == 1
+            await stage.exit_of(deep.pid)
+            assert runs.is_over(live)
+
+    asyncio.run(main())
+
+
+def test_who_got_the_number_of_a_marked_process_meanwhile_is_not_taken_for_it(
+    stage: "Stage", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = stage.spawn("sleep", "1000")
+    assert find_leader(MARKER) == now
+    look = system.read_table
+
+    def read_before(*, usage: bool) -> dict[int, Row]:
+        row = look(usage=usage)[now.pid]
+        return {now.pid: row._replace(started=row.started - 1)}
+
+    monkeypatch.setattr(system, "read_table", read_before)
+    assert find_leader(MARKER) is None
+    assert find_marked(MARKER.fleet) == {}
+    os.kill(now.pid, signal.SIGKILL)
+    assert stage.reap(now.pid) == -signal.SIGKILL
+
+
+@orphans_come_to_us
 def test_fork_bomb_is_ended(
     stage: "Stage", reaps: Reaps, make_tree: MakeTree, canary: ProcessIdentity
 ) -> None:
@@ -330,8 +435,9 @@ def test_recycled_pid_is_never_signalled(
             tree = make_tree(dead, ours=ours)
             assert survivors(tree, known=frozenset()) == ()
             assert kill_round(partial(survivors, tree, known=frozenset()), freeze=True) == 0
-    row = next(row for row in descendants(os.getpid()) if row.pid == canary.pid)
+    row = next(row for row in descendants(must(os.getpid())) if row.pid == canary.pid)
     assert signal_members([row._replace(started=row.started - 1)], signal.SIGKILL) == 0
+    assert descendants(replace(must(os.getpid()), started=0)) == ()
     assert is_alive(canary)
 
 
@@ -550,7 +656,7 @@ def test_descendants_of_a_process(stage: "Stage", reaps: Reaps, make_tree: MakeT
             )
             leader = stage.spawn(sys.executable, "-S", "-c", code)
             child = stage.words()["child"]
-            assert [each.pid for each in descendants(leader.pid)] == [child]
+            assert [each.pid for each in descendants(leader)] == [child]
             assert signal_group(leader, signal.SIGKILL, with_cont=False)
             await stage.exit_of(leader.pid)
             await stage.until(lambda: child in stage.exits)
