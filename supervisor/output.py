@@ -30,7 +30,7 @@ STORES_AT_ONCE = 50
 """Of a new sink: each has copies of its sockets open while it is on its way."""
 MOST_PAGES = 1000
 
-WHOLE = {"max_size": 1 << 40, "keep": 1000, "compress": False}
+WHOLE = LogSpec(max_size=1 << 40, keep=1000, compress=False)
 """A policy that neither rotates nor deletes, for a log whose own policy is not known."""
 
 
@@ -358,8 +358,8 @@ class Output:
                         os.close(fd)
 
     async def _drain(self, name: str) -> bool:
-        fields = {"fifo": f"{self._state_dir}/fifo/{name}", "log": self._log(name), **WHOLE}
-        if await self._sink.request("attach", {"name": name, **fields}) is None:
+        outlet = Outlet(f"{self._state_dir}/fifo/{name}", self._log(name), WHOLE, -1)
+        if await self._sink.request("attach", _attachment(name, outlet)) is None:
             return False
         if name in self._outlets:
             return True  # opened meanwhile, and attached as it is to be

@@ -17,12 +17,12 @@ from supervisor.core.effects import Topic
 from supervisor.core.events import Adopted, Event, Exit, Exited, RunId
 from supervisor.core.plan import fingerprint
 from supervisor.core.restart import Record as Failures
-from supervisor.core.spec import ServiceSpec
+from supervisor.core.spec import LogSpec, ServiceSpec
 from supervisor.core.unit import Completed, Failed, Past, Waiting
 from supervisor.journal import Journal
 from supervisor.ledger import Ledger, Record
 from supervisor.machine import Machine
-from supervisor.output import Output, OutputError
+from supervisor.output import WHOLE, Output, OutputError
 from supervisor.posix import tree as trees
 from supervisor.posix.environment import Marker
 from supervisor.posix.identity import (
@@ -120,10 +120,7 @@ class Succession:
             )
         self.machine.keep(live)
         self.machine.enrolment.after_start(live)
-        try:
-            self.output.open(name, spec.logs)
-        except OutputError as error:
-            self.journal.append(name, Topic.TROUBLE, str(error), run)
+        self._listen(name, spec.logs, run)
         lost = self.machine.sockets.take_from(leader.pid, spec)
         if lost:
             words = ", ".join(lost)
@@ -164,7 +161,12 @@ class Succession:
             if oldest is not None:
                 found.setdefault(marker, oldest)
         rest = [(marker, leader) for marker, leader in found.items() if marker not in adopted]
+        # Read from now on: nobody else may hold the FIFO when it has printed its last words.
+        for name in {marker.unit for marker, _ in rest}:
+            self._listen(name, by_name[name].logs if name in by_name else WHOLE)
         await asyncio.gather(*(self._end(marker, leader, by_name) for marker, leader in rest))
+        for name in {marker.unit for marker, _ in rest} - by_name.keys():
+            self.output.forget(name)
         for record in self.ledger.records():
             if record.unit not in by_name:
                 self.ledger.forget(record.unit)
@@ -185,6 +187,12 @@ class Succession:
                 group.remove()
             text = f"what was left of run {run} (pid {leader.pid} and below) was ended"
             self.journal.append(marker.unit, Topic.RETIRED, text, run)
+
+    def _listen(self, name: str, policy: LogSpec, run: RunId | None = None) -> None:
+        try:
+            self.output.open(name, policy)
+        except OutputError as error:
+            self.journal.append(name, Topic.TROUBLE, str(error), run)
 
     def _leader(self, record: Record) -> ProcessIdentity | None:
         if record.pid is not None:

@@ -233,6 +233,26 @@ def lines_of(system: System) -> list[str]:
     return [line for line in lines if not line.startswith("--- ")]
 
 
+def test_last_words_of_what_nobody_wants_any_more_are_read(system: System) -> None:
+    """Daemon, sink and holder were killed, and the next daemon is to end what they have left."""
+    script = "trap 'echo last words; exit' TERM; echo ready; while :; do sleep 0.01; done"
+    services = {"a": {"command": SLEEPER}, "b": {"command": ["sh", "-c", script]}}
+    system.write(services)
+    system.ctl("up")
+    log, fifo = system.root / "logs" / "b.log", system.state_dir / "fifo" / "b"
+    eventually("it is ready", lambda: "ready" in log.read_text() or None)
+    running = [system.service(name)["pid"] for name in "ab"]
+    daemon = system.daemon_pid()
+    others = [p for p in system.processes() if p.pid not in running and p.ppid() == daemon]
+    system.kill_daemon()
+    for process in others:
+        process.kill()
+    system.write({"a": services["a"]})
+    system.ctl("up")
+    eventually("they are in the log", lambda: "\nlast words\n" in log.read_text() or None)
+    eventually("nobody is to print there", lambda: not fifo.exists() or None)
+
+
 def test_an_unwritable_log_folder_is_said_and_the_service_runs(
     system: System, tmp_path: Path
 ) -> None:
