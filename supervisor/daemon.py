@@ -40,7 +40,7 @@ from supervisor.machine import Machine
 from supervisor.notification import Notifier
 from supervisor.notify.keeper import CourierKeeper
 from supervisor.output import Output
-from supervisor.posix.lock import DaemonLock, LockHeldError
+from supervisor.posix.lock import EXIT_SECOND, DaemonLock, LockHeldError
 from supervisor.posix.reaper import Reaper
 from supervisor.posix.spawn import keep_file_limit, seal_descriptors
 from supervisor.posix.state import UnsafePathError, check_own_file, private_directory
@@ -76,8 +76,11 @@ def run(
         lock = DaemonLock.acquire(f"{spec.state_dir}/lock", inherited)
     except (LockHeldError, UnsafePathError) as error:
         print(f"atlasctl: {error}", file=sys.stderr)
-        joined = by_login_item and isinstance(error, LockHeldError)
-        return EXIT_OK if joined else EXIT_FAILED
+        if not isinstance(error, LockHeldError):
+            return EXIT_FAILED
+        if take_down or compiled:
+            return EXIT_SECOND
+        return EXIT_OK if by_login_item else EXIT_FAILED
     try:
         keep_file_limit()
         raise_file_limit()

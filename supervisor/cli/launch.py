@@ -19,7 +19,7 @@ from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus
 from supervisor.core.spec import FleetSpec
 from supervisor.posix.identity import ProcessIdentity, is_alive
-from supervisor.posix.lock import lock_holder
+from supervisor.posix.lock import EXIT_SECOND, lock_holder
 from supervisor.posix.spawn import Command, SpawnError, spawn
 from supervisor.posix.state import write_whole
 
@@ -47,7 +47,7 @@ def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> Flee
     began = time.monotonic()
     said_before = size_of(log)
     pid: int | None = None
-    ended: str | None = None
+    ended: int | None = None
     lost_race = False
     by_item = _by_login_item(system)
     deadline = began + START_TIMEOUT
@@ -55,12 +55,13 @@ def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> Flee
         fleet = _answer(system)
         if fleet is not None:
             return fleet
-        holder = lock_holder(lock)
         if pid is not None and ended is None:
             ended = _ending(pid)
+            lost_race = ended == EXIT_SECOND
+        holder = lock_holder(lock)
         if holder is not None:
             # Another is starting, and is joined, or is ending, and is waited for.
-            lost_race = ended is not None
+            lost_race = lost_race or ended is not None
         elif by_item and time.monotonic() < deadline:
             pass  # it is for launchd or systemd to start it again
         elif by_item:
@@ -73,7 +74,7 @@ def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> Flee
         elif ended is not None:
             raise CommandError(
                 ExitStatus.NOT_REACHED,
-                f"the supervisor {ended} before it answered",
+                f"the supervisor {_words(ended)} before it answered",
                 what_it_said(log, said_before),
             )
         elapsed = time.monotonic() - began
@@ -182,13 +183,11 @@ def environment() -> dict[str, str]:
     return env
 
 
-def _ending(pid: int) -> str | None:
-    """Return how our child ended, in words, or None while it lives."""
-    try:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return "ended"
-    if ended == 0:
-        return None
-    code = os.waitstatus_to_exitcode(status)
+def _ending(pid: int) -> int | None:
+    """Return the exit code of our child, negative of a signal, or None while it lives."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def _words(code: int) -> str:
     return f"ended with code {code}" if code >= 0 else f"was killed by signal {-code}"

@@ -20,7 +20,7 @@ from supervisor.cli.connection import (
 from supervisor.cli.daemon_log import LOG_NAME, what_it_said
 from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
 from supervisor.cli.invocation import Invocation
-from supervisor.cli.launch import launch, running, wait_until_gone
+from supervisor.cli.launch import POLL, launch, running, wait_until_gone
 from supervisor.cli.log_files import last_lines
 from supervisor.cli.progress import next_steps, summary_line, where_lines
 from supervisor.cli.services import (
@@ -43,6 +43,7 @@ from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus, ServiceStatus
 from supervisor.core.spec import FleetSpec
 from supervisor.posix.identity import identify
+from supervisor.posix.lock import lock_holder
 
 EXCERPT = 10
 """Log lines shown of a service that failed."""
@@ -126,6 +127,8 @@ def _bring_up(
         ) from None
     if not outcome.reached:
         return report_failure(outcome)
+    if outcome.gone:
+        return _report_gone(outcome)
     print()
     _print_where(call, outcome.services)
     elapsed = time.monotonic() - began
@@ -203,7 +206,9 @@ def _ask(call: Invocation, verb: Verb) -> int:
             outcome = _wait_for(call, system, verb, names, before, view)
         except KeyboardInterrupt:
             raise Interrupted(f"the {verb} goes on; see: atlasctl status") from None
-    return ExitStatus.AS_ASKED if outcome.reached else report_failure(outcome)
+    if not outcome.reached:
+        return report_failure(outcome)
+    return _report_gone(outcome) if outcome.gone and verb != "stop" else ExitStatus.AS_ASKED
 
 
 def _wait_for(
@@ -248,9 +253,11 @@ def down(call: Invocation) -> int:
     system = call.system()
     client = system.client()
     view = View(call.paint, "down")
-    fleet = running_or_none(system)
-    if fleet is None:
-        return _nothing_to_stop(system, call.timeout)
+    deadline = began + call.timeout
+    while (fleet := _once_it_answers(system, deadline)) is None:
+        status = _nothing_to_stop(system, max(0.0, deadline - time.monotonic()))
+        if status is not None:
+            return status
     pid = fleet["daemon"]["pid"]
     daemon = identify(pid)
     names = [service["name"] for service in fleet["services"]]
@@ -266,6 +273,7 @@ def down(call: Invocation) -> int:
                     _judge_down,
                     view,
                     timeout=call.timeout,
+                    daemon=pid,
                 )
             except DaemonNotRunning:
                 pass  # it has ended, which is what was asked for; the wait below proves it
@@ -273,7 +281,7 @@ def down(call: Invocation) -> int:
                 # It may have ended in the middle of an answer; a refusal has a status.
                 if error.status:
                     raise
-        gone = wait_until_gone(daemon, began + call.timeout)
+        gone = wait_until_gone(daemon, deadline)
     except KeyboardInterrupt:
         raise Interrupted("the supervisor goes on stopping; see: atlasctl status") from None
     if gone:
@@ -297,7 +305,28 @@ def running_or_none(system: System) -> FleetStatus | None:
         return running(system)
 
 
-def _nothing_to_stop(system: System, timeout: float) -> int:
+def _once_it_answers(system: System, deadline: float) -> FleetStatus | None:
+    """Return the state of the daemon, or None if there is none.
+
+    One that has the lock and does not answer is starting, or ending: that it runs not is not said
+    before it is so. Raises CommandError at the deadline.
+    """
+    lock = os.path.join(system.state_dir, "lock")
+    while (fleet := running_or_none(system)) is None:
+        pid = lock_holder(lock)
+        if pid is None:
+            return None
+        if time.monotonic() >= deadline:
+            raise CommandError(
+                ExitStatus.NOT_REACHED,
+                f"the supervisor (pid {pid}) does not answer",
+                what_it_said(os.path.join(system.state_dir, LOG_NAME)),
+            )
+        time.sleep(POLL)
+    return fleet
+
+
+def _nothing_to_stop(system: System, timeout: float) -> int | None:
     # A daemon that was killed may be about to be started again, by whoever starts it at login.
     from supervisor.cli import login_item
 
@@ -334,6 +363,12 @@ def report_failure(outcome: Outcome) -> int:
         listed = wording.listing([s["name"] for s in pending])
         hint = f"{listed} may still get there; {hint}"
     warn(f"not as asked: {wording.listing(names)}; {hint}")
+    return ExitStatus.NOT_REACHED
+
+
+def _report_gone(outcome: Outcome) -> int:
+    names = wording.listing(list(outcome.gone))
+    warn(f"not as asked: {names}: taken out of the configuration meanwhile; see: atlasctl events")
     return ExitStatus.NOT_REACHED
 
 

@@ -14,7 +14,7 @@ from supervisor.cli.daemon_log import LOG_NAME, open_log, what_it_said
 from supervisor.cli.exits import CommandError, ExitStatus
 from supervisor.cli.launch import daemon_command, environment
 from supervisor.cli.survivors import survivors
-from supervisor.posix.lock import is_locked
+from supervisor.posix.lock import EXIT_SECOND, is_locked
 
 
 def is_needed(state_dir: str) -> bool:
@@ -26,8 +26,11 @@ def is_needed(state_dir: str) -> bool:
     )
 
 
-def take_down(system: System, timeout: float) -> int:
-    """End all that is left, and wait for it. Raises CommandError."""
+def take_down(system: System, timeout: float) -> int | None:
+    """End all that is left, and wait for it. Raises CommandError.
+
+    None: another daemon has come before the one that was to do it.
+    """
     began = time.monotonic()
     left = survivors(system.state_dir)
     log = os.path.join(system.state_dir, LOG_NAME)
@@ -55,6 +58,8 @@ def take_down(system: System, timeout: float) -> int:
                 f"what a killed supervisor has left is not ended after {timeout:g} s",
                 f"see {short_path(log)} and: atlasctl status",
             ) from None
+    if done.returncode == EXIT_SECOND:
+        return None
     if done.returncode != 0 or (still := survivors(system.state_dir)):
         names = wording.listing([each.service for each in still]) if done.returncode == 0 else ""
         raise CommandError(

@@ -13,7 +13,7 @@ from supervisor.cli.connection import fleet_status
 from supervisor.cli.progress import arrival_line, change_line, underway_lines
 from supervisor.cli.services import Lost, Progress, Reached, Underway, second_run
 from supervisor.cli.terminal import Canvas, Paint, is_terminal
-from supervisor.control.client import ControlClient
+from supervisor.control.client import ControlClient, DaemonNotRunning
 from supervisor.control.messages import ServiceStatus
 
 POLL = 0.1
@@ -31,6 +31,8 @@ class Outcome:
     services: tuple[ServiceStatus, ...]
     progress: Mapping[str, Progress]
     elapsed: float
+    gone: tuple[str, ...] = ()
+    """Those that the daemon does not know any more."""
 
     def of(self, kind: type[Reached | Underway | Lost]) -> list[ServiceStatus]:
         """Return the services that are this far."""
@@ -97,21 +99,27 @@ def wait(
     *,
     timeout: float,
     already: Collection[str] = (),
+    daemon: int | None = None,
 ) -> Outcome:
     """Return when every service named is as asked or lost, or after `timeout` seconds.
 
-    `already` names those that were as asked before. Raises DaemonNotRunning if the daemon ends.
+    `already` names those that were as asked before. Raises DaemonNotRunning if the daemon ends, and
+    where `daemon` is its pid, also if another answers in its place.
     """
     began = time.monotonic()
     told: set[str] = set()
     try:
         while True:
             looked_at = time.monotonic()
-            fleet = {service["name"]: service for service in fleet_status(client)["services"]}
+            status = fleet_status(client)
+            if daemon not in (None, status["daemon"]["pid"]):
+                raise DaemonNotRunning(client.path)
+            fleet = {service["name"]: service for service in status["services"]}
             now = time.monotonic()
             services = tuple(fleet[name] for name in fleet if name in names)
             progress = {s["name"]: judge(s, fleet) for s in services}
-            outcome = Outcome(services, progress, now - began)
+            gone = tuple(name for name in names if name not in fleet)
+            outcome = Outcome(services, progress, now - began, gone)
             for service in services:
                 name = service["name"]
                 if name not in told and not isinstance(progress[name], Underway):

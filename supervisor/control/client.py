@@ -50,7 +50,7 @@ class ControlClient:
     """Speaks to the daemon of one system; one connection a request."""
 
     def __init__(self, state_dir: str, timeout: float) -> None:
-        self._path = socket_path(state_dir)
+        self.path = socket_path(state_dir)
         self._timeout = timeout
 
     def get(self, path: str, **query: str) -> object:
@@ -106,7 +106,7 @@ class ControlClient:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.settimeout(self._timeout)
             try:
-                connection.connect(self._path)
+                connection.connect(self.path)
             except OSError as error:
                 connection.close()
                 # Linux says at once that the queue is full, whatever the time-out.
@@ -119,15 +119,15 @@ class ControlClient:
     def _unreachable(self, error: OSError) -> DaemonNotRunning | ControlError:
         match error:
             case FileNotFoundError() | ConnectionRefusedError():
-                return DaemonNotRunning(self._path)
+                return DaemonNotRunning(self.path)
             case BlockingIOError() | TimeoutError():
                 return ControlError(0, _silence(self._timeout))
             case PermissionError():
-                owner = _owner(self._path)
+                owner = _owner(self.path)
                 whose = "is not yours" if owner is None else f"belongs to uid {owner}"
-                return ControlError(0, f"{self._path} {whose}", "start your own: atlasctl up")
+                return ControlError(0, f"{self.path} {whose}", "start your own: atlasctl up")
             case _:
-                return ControlError(0, f"cannot connect to {self._path}: {error}")
+                return ControlError(0, f"cannot connect to {self.path}: {error}")
 
 
 class _Exchange:

@@ -11,6 +11,10 @@ import os
 from supervisor.posix.identity import ProcessIdentity, identify, is_alive
 from supervisor.posix.state import UnsafePathError, check_own_file
 
+EXIT_SECOND = 75
+"""Code of a daemon that another was there before, for the command that has started it: that other
+may be gone when the command comes to look. EX_TEMPFAIL of sysexits(3)."""
+
 _LONGEST = 256
 _ATTEMPTS = 5
 """Times that the file may vanish under us (somebody tidies up by hand) before we say so."""

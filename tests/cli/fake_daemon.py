@@ -50,6 +50,8 @@ class FakeDaemon:
         self.events: list[Entry] = []
         self.after: Callable[[], list[Picture]] = list
         """What the pictures are after a command; nothing leaves them as they are."""
+        self.ends = True
+        """What comes of a shutdown."""
         self.errors: list[str] = []
         # A process that can end, as the test's own cannot.
         self._body = subprocess.Popen(["sleep", "1000"])
@@ -57,12 +59,30 @@ class FakeDaemon:
         self._loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
         self._ready = threading.Event()
+        self._serving = asyncio.Event()
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> "FakeDaemon":
+        self.lock()
+        self.serve()
+        return self
+
+    def lock(self) -> None:
+        """Have the lock, and do not answer yet, as a daemon that is starting."""
         self._thread.start()
         assert self._ready.wait(DEADLINE)
-        return self
+        self._ready.clear()
+
+    def serve(self) -> None:
+        """Answer from now on."""
+        self._loop.call_soon_threadsafe(self._serving.set)
+        assert self._ready.wait(DEADLINE)
+
+    def succeed(self, pid: int) -> None:
+        """Be another daemon from now on: the first has ended."""
+        self._body.kill()
+        self._body.wait(DEADLINE)
+        self.pid = pid
 
     def __exit__(self, *_: object) -> None:
         self.end()
@@ -100,6 +120,8 @@ class FakeDaemon:
             on_error=self.errors.append,
             limits=self.limits,
         )
+        self._ready.set()
+        await self._serving.wait()
         await server.start()
         self._ready.set()
         await self._end.wait()
@@ -165,7 +187,8 @@ class FakeDaemon:
         self.commands.append(("shutdown", []))
         self.pictures = self.after() or self.pictures
         self.stopping = True
-        self._loop.call_later(0.05, self._end.set)
+        if self.ends:
+            self._loop.call_later(0.05, self._end.set)
         return Reply(202, {"services": [], "also": [], "seq": 0})
 
     async def _events(self, request: Request) -> Stream:

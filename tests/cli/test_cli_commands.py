@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.cli.connection import System
+from supervisor.cli.daemon_log import open_log
+from supervisor.cli.launch import running
+from supervisor.control.messages import FleetStatus, ServiceStatus
 from supervisor.control.server import Reply
 from supervisor.ledger import Ledger, Record
 from supervisor.posix.identity import identify
@@ -335,6 +339,73 @@ def test_down_waits_until_the_daemon_is_gone(root: Path, ctl: Ctl) -> None:
     assert out.splitlines()[-1].startswith(
         f"stopped 2 services and the supervisor (pid {fake.pid}) after"
     )
+
+
+def test_down_waits_for_a_daemon_that_is_starting(
+    root: Path, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeDaemon(root, UP)
+    fake.after = lambda: [DOWN]
+    fake.lock()
+
+    def look_too_early(system: System) -> FleetStatus | None:
+        found = running(system)
+        monkeypatch.undo()
+        fake.serve()
+        return found
+
+    monkeypatch.setattr("supervisor.cli.lifecycle.running", look_too_early)
+    code, out, err = ctl("down")
+    fake.__exit__()
+    assert (code, err) == (0, "")
+    assert fake.commands == [("shutdown", [])]
+    assert f"stopped 2 services and the supervisor (pid {fake.pid}) after" in out
+
+
+def test_down_does_not_wait_for_the_next_daemon(root: Path, ctl: Ctl) -> None:
+    with FakeDaemon(root, UP) as fake:
+        fake.ends, pid = False, fake.pid
+
+        def start_another() -> list[list[ServiceStatus]]:
+            fake.succeed(os.getpid())
+            return [UP]
+
+        fake.after = start_another
+        code, out, err = ctl("down", "--timeout", "3s")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(rf"stopped 2 services and the supervisor \(pid {pid}\) after .*\n", out)
+
+
+def test_down_goes_on_with_a_daemon_that_came_before_its_own(
+    root: Path, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It found none, and was about to start one to take down what is left."""
+    fake = FakeDaemon(root, UP)
+    fake.after = lambda: [DOWN]
+    (root / ".atlas").mkdir(mode=0o700)
+    (root / ".atlas" / "holder").write_text("")
+
+    def begin_too_late(state_dir: str, path: str) -> int:
+        monkeypatch.undo()
+        fake.__enter__()
+        return open_log(state_dir, path)
+
+    monkeypatch.setattr("supervisor.cli.takedown.open_log", begin_too_late)
+    code, out, err = ctl("down")
+    fake.__exit__()
+    assert (code, err) == (0, "")
+    assert f"the supervisor (pid {fake.pid}) after" in out
+
+
+def test_what_a_reload_takes_away_is_not_as_asked(root: Path, ctl: Ctl) -> None:
+    with FakeDaemon(root, UP) as fake:
+        fake.after = lambda: [UP[1:]]
+        code, _, err = ctl("restart", "tts")
+    assert code == 1
+    assert "not as asked: tts: taken out of the configuration meanwhile" in err
+    with FakeDaemon(root, UP) as fake:
+        fake.after = lambda: [UP[1:]]
+        assert ctl("stop", "tts")[0] == 0, "nothing of it is left"
 
 
 def test_down_of_nothing(ctl: Ctl) -> None:

@@ -11,8 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from supervisor.cli import launch
+from supervisor.cli.connection import System
 from supervisor.cli.daemon_log import cut_to_half
-from supervisor.posix.lock import lock_holder
+from supervisor.config.loader import load
+from supervisor.core.spec import FleetSpec
+from supervisor.posix.lock import DaemonLock, lock_holder
+from supervisor.posix.state import private_directory
 
 CHECKOUT = Path(__file__).parents[2]
 DEADLINE = 60.0
@@ -94,6 +99,34 @@ def test_two_ups_at_once_share_one_daemon(root: Path, ctl: Ctl) -> None:
         f"the supervisor is pid {pid}" in done.stdout or "already" in done.stdout
         for done in results
     )
+
+
+def test_a_daemon_that_another_was_before_is_followed_by_one_when_that_is_gone(
+    root: Path, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other had the lock when ours began, and has let it go before we come to look."""
+    if sys.platform != "linux":
+        pytest.skip("os.waitid came to macOS with Python 3.13")
+    spec = load(str(root / "services.yaml"))
+    private_directory(spec.state_dir)
+    begin = launch._start
+    begun: list[int] = []
+
+    def begin_too_late(system: System, spec: FleetSpec, log: str) -> tuple[int, int]:
+        if begun:
+            return begin(system, spec, log)
+        lock = DaemonLock.acquire(f"{spec.state_dir}/lock")
+        pid, said = begin(system, spec, log)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        lock.release()
+        begun.append(pid)
+        return pid, said
+
+    monkeypatch.setattr(launch, "_start", begin_too_late)
+    fleet = launch.launch(System(spec.source, spec.state_dir), spec, lambda _: None)
+    assert fleet["daemon"]["pid"] not in begun
+    assert ctl("down").returncode == 0
+    assert os.waitpid(fleet["daemon"]["pid"], 0)[1] == 0
 
 
 def test_a_folder_called_supervisor_is_not_taken_for_us(root: Path, ctl: Ctl) -> None:
