@@ -1,5 +1,6 @@
 """A stand-in for a user's systemd: it starts units, hears what they say, and watches over them."""
 
+import contextlib
 import os
 import shlex
 import signal
@@ -7,6 +8,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +30,8 @@ class Systemd(StandIn):
         self.jobs: dict[str, Job] = {}
         self.messages: list[list[str]] = []
         self.watchdog = 0.0
+        self.patience = 0.0
+        """Seconds of silence that end a daemon; 0: those of the watchdog, as it is told them."""
         self.bus = True
         self._fed = threading.Event()
         self._closed = False
@@ -128,12 +132,19 @@ class Systemd(StandIn):
                         self._fed.set()
 
     def _watch(self) -> None:
+        heard = time.monotonic()
         while not self._closed:
-            fed = self._fed.wait(self.watchdog or 0.05)
+            fed = self._fed.wait(0.05)
             self._fed.clear()
+            silent = time.monotonic() - heard
+            if not fed and (not self.watchdog or silent < (self.patience or self.watchdog)):
+                continue
+            heard = time.monotonic()
             for job in list(self.jobs.values()):
-                if not fed and self.watchdog and job.ready.is_set() and job.pid:
-                    os.kill(job.pid, signal.SIGKILL)
+                pid = job.pid
+                if not fed and job.ready.is_set() and pid is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
 
     def said(self, word: str) -> int:
         """Return how often the daemon has said this."""
