@@ -27,6 +27,8 @@ REPEATED = 60.0
 CHECK_TIMEOUT = 5.0
 QUIT_TIMEOUT = 5.0
 """Seconds that a sink may take to empty every FIFO and end; then it is killed, which is as safe."""
+PACKING_TIMEOUT = 12.0
+"""Seconds for which the daemon's end waits while the sink gzips; it takes 10 itself, at most."""
 END_ATTEMPTS = 3
 """A sink that dies while it is asked to end is followed by another, which finds its rest."""
 STEADY = 1.0
@@ -168,6 +170,8 @@ class SinkLink:
         assert channel is not None, "it has just been joined"  # noqa: S101
         process = identify(self.pid) if self.pid is not None else None
         if await self.request("quit", within=QUIT_TIMEOUT) is not None:
+            # Else `atlasctl down` would leave one at work in the folder of the logs.
+            await asyncio.wait((channel.closed,), timeout=PACKING_TIMEOUT)
             return True
         if not channel.closed.done():
             if process is not None:

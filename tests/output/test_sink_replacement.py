@@ -24,7 +24,7 @@ async def test_the_new_sink_knows_logs_and_sockets(place: Place) -> None:
             await output.replace_sink()
             assert output.sink_version == __version__
             assert old is not None
-            assert not lives(old)
+            await until(lambda: not lives(old), "the old one has ended")
             assert sorted(await output.lost()) == ["a", "b"]
             held = await output.held()
             assert [each.getsockname() for each in held["a/http"]] == [server.getsockname()]
@@ -76,7 +76,7 @@ async def test_a_sink_that_does_not_answer_is_replaced_all_the_same(
         os.kill(old, signal.SIGSTOP)
         os.write(fd, b"while it hangs\n")
         await output.replace_sink()
-        assert not lives(old)
+        await until(lambda: not lives(old), "the old one has ended")
         assert await output.flush("a")
         assert place.content("a") == b"while it hangs\n"
 
@@ -130,3 +130,17 @@ async def test_the_end_does_not_wait_for_ever_for_a_sink_that_hangs(
         os.write(fd, b"last\n")
     assert place.content("a") == b"last\n"
     assert "quit: no answer" in place.said[0]
+
+
+async def test_the_end_waits_for_a_sink_that_gzips(place: Place) -> None:
+    """Who has seen the supervisor's end finds nothing at work in its folders."""
+    async with place.output() as output:
+        fd = output.open("a", LogSpec(max_size=1_000_000, keep=100, compress=True))
+        for _ in range(100):
+            os.write(fd, os.urandom(100_000))
+        assert await output.flush("a")
+        await output.close(quit_sink=True)
+        left = {each.name for each in place.logs.glob("a.log.*") if each.suffix != ".gz"}
+        assert left == set()
+        assert not (place.state / "sink.sock").exists()
+    assert place.said == []
