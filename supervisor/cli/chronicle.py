@@ -85,6 +85,7 @@ class Follower:
         self._at = 0.0 if last is None else last.at
         self._ended = False
         self._gone_since: float | None = None
+        self._accepted = False
 
     def entries(self) -> Iterator[Entry]:
         """Yield entries until the supervisor ends in order, or is gone for `PATIENCE` seconds.
@@ -107,7 +108,7 @@ class Follower:
                 yield from self._from_disk()
             if self._ended:
                 return
-            before = self._seq
+            self._accepted = False
             try:
                 yield from self._from_daemon()
             except DaemonNotRunning:
@@ -116,7 +117,7 @@ class Follower:
                 if error.status and error.status < 500:
                     with speaking_to(self._system):
                         raise
-            if self._seq == before:
+            if not self._accepted:
                 self._be_patient()
             time.sleep(_PAUSE)
 
@@ -136,23 +137,28 @@ class Follower:
                 no_daemon(self._system).hint,
             )
 
+    def _is_there(self) -> None:
+        """Take note that a supervisor has answered, though it may say nothing for long."""
+        self._accepted = True
+        if self._gone_since is not None:
+            self._gone_since = None
+            warn("a supervisor runs again")
+
     def _from_daemon(self) -> Iterator[Entry]:
         try:
-            for message in follow_events(self._system.client(), self._seq):
+            for message in follow_events(self._system.client(), self._seq, self._is_there):
                 entry = journal.entry_of(message)
                 if entry is None or entry.seq <= self._seq:
                     continue
                 if entry.seq > self._seq + 1:
                     yield from self._from_disk(until=entry.seq)
-                if self._gone_since is not None:
-                    self._gone_since = None
-                    warn("a supervisor runs again")
                 yield self._take(entry)
         except ControlError as error:
             if error.status != ANEW:
                 raise
             # Numbers are used again: what the last one could not write is lost, or all of it was
             # removed. Only time tells then what is new.
+            self._is_there()
             warn("the journal has begun anew")
             self._seq = 0
             for entry in journal.read(self._system.state_dir):

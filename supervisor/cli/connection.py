@@ -7,7 +7,7 @@ is in the middle of an edit.
 import contextlib
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -189,7 +189,12 @@ def shutdown(client: ControlClient) -> Accepted:
     return cast("Accepted", client.post("/v1/shutdown", {}))
 
 
-def follow_events(client: ControlClient, after: int) -> Iterator[EventMessage]:
-    """Yield the journal's entries after number `after` as they come, until the daemon ends."""
-    stream = client.stream("/v1/events", after=str(after), follow="1")
+def follow_events(
+    client: ControlClient, after: int, accepted: Callable[[], None]
+) -> Iterator[EventMessage]:
+    """Yield the journal's entries after number `after` as they come, until the daemon ends.
+
+    `accepted` is called when it has answered, which may be long before the next entry.
+    """
+    stream = client.stream("/v1/events", accepted, after=str(after), follow="1")
     return cast("Iterator[EventMessage]", stream)

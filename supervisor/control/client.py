@@ -5,7 +5,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlencode
 
 import h11
@@ -61,11 +61,13 @@ class ControlClient:
         """Send a JSON value and return that of the reply. Raises like `get`."""
         return self._whole("POST", path, body)
 
-    def stream(self, path: str, **query: str) -> Iterator[object]:
+    def stream(
+        self, path: str, accepted: Callable[[], None] = lambda: None, /, **query: str
+    ) -> Iterator[object]:
         """Yield the JSON values of a stream as they come, until the daemon ends it.
 
-        A daemon that is killed ends it as well. The time-out is only for the first answer: an
-        event may be long in coming.
+        A daemon that is killed ends it as well. The time-out is only for the first answer, upon
+        which `accepted` is called: an event may be long in coming.
         """
         with self._connect() as connection:
             exchange = _Exchange(connection, "GET", _target(path, query), None, self._timeout)
@@ -73,6 +75,7 @@ class ControlClient:
             response = next(events, None)
             if not isinstance(response, h11.Response) or response.status_code >= 400:
                 raise _refusal(response, _whole_body(events))
+            accepted()
             exchange.wait_for_ever()
             rest = b""
             for data in _data(events):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -114,11 +114,14 @@ class Daemons:
         self.attempts = list(attempts)
         self.asked: list[int] = []
 
-    def __call__(self, _client: object, after: int) -> Iterator[object]:
+    def __call__(
+        self, _client: object, after: int, accepted: Callable[[], None]
+    ) -> Iterator[object]:
         self.asked.append(after)
         attempt = self.attempts.pop(0)
         if isinstance(attempt, Exception):
             raise attempt
+        accepted()
         for entry in attempt or ():
             yield entry.message()
 
@@ -178,6 +181,35 @@ def test_a_daemon_that_is_upgraded_is_followed_on_without_a_word(
     assert capsys.readouterr().err == ""
 
 
+def test_nor_is_a_word_said_where_nothing_happened_before_the_upgrade(
+    root: Path, daemons: Daemons, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_journal(root, entries(1, 2))
+    upgraded = ("upgraded", "upgraded from 2 to 3, pid 7")
+    daemons.attempts = [entries(1, 2), [], [*of_supervisor(3, upgraded), *of_supervisor(4, ENDED)]]
+    assert seqs(root, None) == [1, 2, 3, 4]
+    assert capsys.readouterr().err == ""
+
+
+def test_one_that_has_nothing_to_say_is_there_all_the_same(
+    root: Path,
+    daemons: Daemons,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All that it did at its start was read on disk: the wait for its successor is a new one."""
+    monkeypatch.setattr(chronicle, "PATIENCE", 0.0)
+    write_journal(root, entries(1, 2))
+    last = [*of_supervisor(3, BEGAN), *of_supervisor(4, ENDED)]
+    daemons.attempts = [entries(1, 2), GONE, [], GONE, last]
+    assert seqs(root, None) == [1, 2, 3, 4]
+    said = capsys.readouterr().err.splitlines()
+    assert [("is gone" in line, "runs again" in line) for line in said] == [
+        (True, False),
+        (False, True),
+    ] * 2
+
+
 def test_the_wait_for_another_daemon_has_an_end(
     root: Path, daemons: Daemons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,7 +236,9 @@ def test_numbers_that_are_used_again_are_told_apart_by_time(
     write_journal(root, [*entries(1, 3), *anew])
     daemons.attempts = [entries(1, 6), ControlError(409, "there is no event 6 yet"), []]
     assert seqs(root, None, most=9) == [1, 2, 3, 4, 5, 6, 4, 5]
-    assert "begun anew" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "begun anew" in said
+    assert "is gone" not in said
 
 
 def test_a_follower_needs_a_daemon_to_begin_with(root: Path, ctl: Ctl) -> None:
