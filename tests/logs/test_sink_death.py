@@ -16,6 +16,8 @@ import pytest
 from supervisor.logs.inlet import LARGE_PIPE
 from supervisor.logs.rotation import reading_order
 
+from .conftest import DEADLINE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     Await = Callable[[Callable[[], object], str], None]
 
 CHILDREN = Path(__file__).parent / "children"
+PARTS = 12
+"""In which lines are printed, with a kill in each: else a busy machine might have time for none."""
 
 
 def numbers(content: bytes) -> list[int]:
@@ -37,10 +41,16 @@ def numbers(content: bytes) -> list[int]:
     return found
 
 
-def write_lines(count: int, seed: int, stdout: int, longest: int = 120) -> subprocess.Popen[bytes]:
+def write_lines(
+    count: int, seed: int, stdout: int, gate: Path, longest: int = 120
+) -> subprocess.Popen[bytes]:
     script = str(CHILDREN / "numbered_lines.py")
-    arguments = [str(count), str(seed), str(longest)]
+    arguments = [str(count), str(seed), str(longest), str(PARTS), str(gate)]
     return subprocess.Popen([sys.executable, script, *arguments], stdout=stdout)
+
+
+def files_of(folder: Path) -> int:
+    return len(reading_order(os.listdir(folder), "tts.log"))
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -50,25 +60,21 @@ def test_killed_sinks_lose_and_double_nothing(host: SinkHost, eventually: Await,
     count = 60_000
     control = host.start()
     host.attach(control, "tts", max_size=100_000, keep=1000, compress=True)
-    writer = write_lines(count, seed, held)
-    kills = 0
-    while writer.poll() is None:
-        before = len(os.listdir(host.logs))
-        some = chance.randrange(1, 6)
-
-        def written(before: int = before, some: int = some) -> bool:
-            return len(os.listdir(host.logs)) >= before + some or writer.poll() is not None
-
-        eventually(written, "files are rotated or the writer is done")
+    gate = host.fifo("gate")
+    writer = write_lines(count, seed, held, host.state / "gate")
+    for _ in range(PARTS):
+        # Each part is of three files and more.
+        wanted = files_of(host.logs) + chance.randrange(1, 4)
+        eventually(lambda wanted=wanted: files_of(host.logs) >= wanted, "files are rotated")
         host.kill()
-        kills += 1
         control = host.start()
         assert host.attach(control, "tts", max_size=100_000, keep=1000, compress=True) == {
             "ok": True
         }
+        os.write(gate, b".")
+    assert writer.wait(DEADLINE) == 0
     assert control.ask("quit") == {"ok": True}
     assert host.reap() == 0
-    assert kills >= 5
     assert numbers(host.content("tts")) == list(range(count))
 
 
@@ -83,7 +89,8 @@ def test_sinks_killed_in_a_flood_lose_and_double_nothing(
     policy = {"max_size": 8_000_000, "keep": 1000, "patterns": ["7 x*x"] * seed}
     control = host.start()
     host.attach(control, "tts", **policy)
-    writer = write_lines(count, seed, held, longest=4000)
+    gate = host.fifo("gate")
+    writer = write_lines(count, seed, held, host.state / "gate", longest=4000)
 
     def size() -> int:
         found = 0
@@ -92,21 +99,17 @@ def test_sinks_killed_in_a_flood_lose_and_double_nothing(
                 found += file.stat().st_size
         return found
 
-    kills = 0
-    while writer.poll() is None:
-        target = size() + chance.randrange(1, 4_000_000)
-
-        def written(target: int = target) -> bool:
-            return size() >= target or writer.poll() is not None
-
-        eventually(written, "so much is written or the writer is done")
+    for _ in range(PARTS):
+        # Each part is of five million bytes, some few more or less.
+        wanted = size() + chance.randrange(1, 4_000_000)
+        eventually(lambda wanted=wanted: size() >= wanted, "so much is written")
         host.kill()
-        kills += 1
         control = host.start()
         assert host.attach(control, "tts", **policy) == {"ok": True}
+        os.write(gate, b".")
+    assert writer.wait(DEADLINE) == 0
     assert control.ask("quit") == {"ok": True}
     assert host.reap() == 0
-    assert kills >= 5
     if sys.platform == "linux":
         assert fcntl.fcntl(held, fcntl.F_GETPIPE_SZ) == LARGE_PIPE
     assert numbers(host.content("tts")) == list(range(count))
@@ -133,7 +136,8 @@ def test_the_journal_loses_and_doubles_nothing(
     chance = random.Random(seed)
     fifo, log, journal = tmp_path / "fifo", tmp_path / "tts.log", tmp_path / "journal"
     os.mkfifo(fifo)
-    held = os.open(fifo, os.O_RDWR)
+    os.mkfifo(tmp_path / "gate")
+    held, gate = os.open(fifo, os.O_RDWR), os.open(tmp_path / "gate", os.O_RDWR)
     count = 60_000
 
     def start() -> subprocess.Popen[bytes]:
@@ -146,22 +150,18 @@ def test_the_journal_loses_and_doubles_nothing(
         return pump
 
     pump = start()
-    writer = write_lines(count, seed, held)
-    kills = 0
-    while writer.poll() is None:
-        target = len(os.listdir(tmp_path)) + chance.randrange(1, 6)
-
-        def written(target: int = target) -> bool:
-            return len(os.listdir(tmp_path)) >= target or writer.poll() is not None
-
-        eventually(written, "files are rotated or the writer is done")
+    writer = write_lines(count, seed, held, tmp_path / "gate")
+    for _ in range(PARTS):
+        wanted = files_of(tmp_path) + chance.randrange(1, 4)
+        eventually(lambda wanted=wanted: files_of(tmp_path) >= wanted, "files are rotated")
         pump.kill()
         pump.communicate()
-        kills += 1
         pump = start()
+        os.write(gate, b".")
+    assert writer.wait(DEADLINE) == 0
     os.close(held)
-    assert pump.communicate(timeout=20)[0] == b"all written\n"
-    assert kills >= 5
+    os.close(gate)
+    assert pump.communicate(timeout=DEADLINE)[0] == b"all written\n"
     content = b"".join(
         (tmp_path / name).read_bytes() for name in reading_order(os.listdir(tmp_path), "tts.log")
     )

@@ -128,9 +128,10 @@ class Place:
                 assert not self.processes()
             reaper.close()
 
-    def write_lines(self, fd: int, count: int, seed: int) -> int:
-        """Start a writer of numbered lines; its end comes into `ended`."""
-        argv = (sys.executable, str(NUMBERED), str(count), str(seed), "120")
+    def write_lines(self, fd: int, count: int, seed: int, parts: int, gate: Path) -> int:
+        """Start a writer of numbered lines in parts; its end comes into `ended`."""
+        numbers = (str(count), str(seed), "120", str(parts))
+        argv = (sys.executable, str(NUMBERED), *numbers, str(gate))
         return spawn(Command(argv, dict(os.environ), "/", fd))
 
     def content(self, name: str) -> bytes:
@@ -142,21 +143,24 @@ class Place:
             whole += gzip.decompress(raw) if file.endswith(".gz") else raw
         return whole
 
-    def processes(self) -> list[psutil.Process]:
-        """Every sink, daemon and holder of this place that lives."""
+    def commands(self) -> list[tuple[psutil.Process, list[str]]]:
+        """Every sink, daemon and holder of this place that lives, and its command line."""
         found = []
         mark = fleet_mark(str(self.state))
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                     continue
-                ours = str(self.state) in process.cmdline()
-                if ours or process.environ().get(FLEET_MARK) == mark:
-                    found.append(process)
+                words = process.cmdline()
+                if str(self.state) in words or process.environ().get(FLEET_MARK) == mark:
+                    found.append((process, words))
         return found
 
+    def processes(self) -> list[psutil.Process]:
+        return [process for process, _ in self.commands()]
+
     def holders(self) -> list[psutil.Process]:
-        return [each for each in self.processes() if each.cmdline()[0] == "sleep"]
+        return [process for process, words in self.commands() if words[:1] == ["sleep"]]
 
     def close(self) -> None:
         for daemon in self._daemons:
@@ -166,10 +170,10 @@ class Place:
             for pid in daemon.services.values():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        left = {each.pid: each.cmdline() for each in self.processes()}
+        left = {process.pid: words for process, words in self.commands()}
         for process in self.processes():
-            process.kill()
             with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
                 process.wait(DEADLINE)
         assert not left, f"left behind: {left}"
 

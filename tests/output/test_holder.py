@@ -1,16 +1,18 @@
 """The process that holds every FIFO: one, replaced in time, found again, never another's."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import stat
 import sys
+import time
 
 import psutil
 import pytest
 
 from supervisor.core.spec import LogSpec
-from supervisor.holder import COMMAND
+from supervisor.holder import COMMAND, QUIET
 from supervisor.output import Output
 from supervisor.posix.environment import FLEET_MARK, UNIT_MARK, fleet_mark
 from supervisor.posix.identity import identify
@@ -24,9 +26,11 @@ def fifos_of(pid: int) -> set[int]:
         pytest.skip("what others have open is asked of /proc")
     found = set()
     for name in os.listdir(f"/proc/{pid}/fd"):
-        entry = os.stat(f"/proc/{pid}/fd/{name}")
-        if stat.S_ISFIFO(entry.st_mode):
-            found.add(entry.st_ino)
+        # One that has only just been started opens and closes its libraries.
+        with contextlib.suppress(FileNotFoundError):
+            entry = os.stat(f"/proc/{pid}/fd/{name}")
+            if stat.S_ISFIFO(entry.st_mode):
+                found.add(entry.st_ino)
     return found
 
 
@@ -35,23 +39,27 @@ def names_of(place: Place) -> set[int]:
 
 
 async def holder(place: Place, output: Output, *, other_than: int = 0) -> psutil.Process:
+    seen: list[psutil.Process] = []
+
     def one() -> bool:
-        found = place.holders()
-        return len(found) == 1 and found[0].pid != other_than and found[0].pid in output.pids
+        seen[:] = place.holders()
+        return len(seen) == 1 and seen[0].pid != other_than and seen[0].pid in output.pids
 
     await until(one, "there is one holder")
-    return place.holders()[0]
+    return seen[0]
 
 
 async def test_one_holder_holds_every_fifo_and_marks_itself(place: Place) -> None:
-    started = []
+    started = set[int]()
     async with place.output() as output:
+        began = time.monotonic()
         for at in range(50):
             output.open(f"s{at}", LogSpec())
             await asyncio.sleep(0)
-            started += [pid for pid in output.pids - {output.sink_pid} if pid not in started]
+            started |= {pid for pid in output.pids if pid != output.sink_pid}
+        # Not one for each: none at all, unless it took a busy machine so long.
+        assert len(started) <= (time.monotonic() - began) / QUIET
         one = await holder(place, output)
-        assert started == []  # not one for each
         assert fifos_of(one.pid) == names_of(place)
         assert len(fifos_of(one.pid)) == 50
         environment = one.environ()
