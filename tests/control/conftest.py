@@ -87,5 +87,6 @@ def descriptors() -> set[str]:
 def nothing_left() -> Iterator[None]:
     before = descriptors()
     yield
-    assert descriptors() == before
+    # What a test before this one left to the collector may be gone now.
+    assert descriptors() <= before
     assert psutil.Process().children(recursive=True) == []

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ import yaml
 from supervisor import journal
 from supervisor.control.client import ControlClient, ControlError, DaemonNotRunning
 from supervisor.posix.environment import FLEET_MARK, fleet_mark
+from tests.ports import free_port as free_port
 
 T = TypeVar("T")
 
@@ -120,24 +120,35 @@ class System:
             daemon.wait(DEADLINE)
         return int(daemon.pid)
 
-    def processes(self) -> list[psutil.Process]:
-        """Return every process of this system: daemon, sink, services and what they left."""
+    def commands(self) -> list[tuple[psutil.Process, list[str]]]:
+        """Return every process of this system with the words of its command line.
+
+        What has ended a moment later can still be told: holders and couriers come and go.
+        """
         mark = fleet_mark(str(self.state_dir))
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                     continue
-                words = " ".join(process.cmdline())
-                if process.environ().get(FLEET_MARK) == mark or str(self.root) in words:
-                    found.append(process)
+                words = process.cmdline()
+                if process.environ().get(FLEET_MARK) == mark or str(self.root) in " ".join(words):
+                    found.append((process, words))
         return found
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every process of this system: daemon, sink, services and what they left."""
+        return [process for process, _ in self.commands()]
+
+    def running(self, word: str) -> list[psutil.Process]:
+        """Return those of its processes that have this very word on their command line."""
+        return [process for process, words in self.commands() if word in words]
 
     def close(self) -> None:
         """Take the system down, and assert that nothing of it is left."""
         try:
             self.ctl("down", check=None)
-            left = [(p.pid, p.cmdline()) for p in self.processes()]
+            left = [(process.pid, words) for process, words in self.commands()]
             assert not left, f"left behind: {left}"
         finally:
             for process in self.processes():
@@ -170,10 +181,3 @@ def eventually(what: str, look: Callable[[], T | None], within: float = DEADLINE
                 return seen
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
         _PAUSE.wait(0.01)
-
-
-def free_port() -> int:
-    """Return a port that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

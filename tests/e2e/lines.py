@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from tests.e2e.conftest import System
+from tests.e2e.conftest import System, eventually
+from tests.logs.conftest import Control
 
 _WRITER = str(Path(__file__).parent / "children" / "writer.py")
 _FAST = {"backoff": {"first": "10ms", "factor": 1, "jitter": 0}, "give_up": False}
@@ -20,9 +21,26 @@ def writer(system: System) -> dict[str, object]:
     }
 
 
+def stop_writer(system: System) -> None:
+    """Stop it, and have the sink write what it printed last: nobody waits for that at a stop."""
+    system.ctl("stop", "writer")
+    eventually("its last lines are in the log", lambda: _is_flushed(system))
+
+
+def _is_flushed(system: System) -> bool:
+    """Ask the sink that serves; one that is just being replaced is followed by another."""
+    sink = Control(system.state_dir / "sink.sock")
+    try:
+        return sink.ask("flush", name="writer")["ok"] is True
+    except EOFError:
+        return False
+    finally:
+        sink.close()
+
+
 def assert_lines_are_whole(system: System) -> None:
     """Each run's lines stand in the log in order and once, as many as it has counted."""
-    system.ctl("stop", "writer")
+    stop_writer(system)
     counts = {
         int(path.stem): int(path.read_text() or 0)
         for path in (system.root / "counts").glob("*.count")

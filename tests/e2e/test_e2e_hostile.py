@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -85,16 +84,13 @@ def lives(process: psutil.Process) -> bool:
 
 
 def assert_stopped_in_time(system: System, port: int, *, after: int) -> None:
-    began = time.monotonic()
     system.ctl("stop", "a")
-    took = time.monotonic() - began
     asked = system.event("stopping", "a", after=after)
     done = system.event("stopped", "a", after=after)
     assert [p.cmdline() for p in tree(system)] == []
     assert is_free(port)
+    # As the supervisor saw it: how long the command takes is up to the machine.
     assert done["at"] - asked["at"] < TIMEOUT + EXTRA
-    # The command itself takes as long as Python takes to start.
-    assert took < TIMEOUT + EXTRA + 2.0
     assert system.service("a")["state"] == "stopped"
 
 
@@ -155,7 +151,7 @@ def test_when_its_leader_dies_the_rest_is_ended_and_it_begins_anew(
     old = complete(system)
     seq = system.seq()
     os.kill(system.service("a")["pid"], signal.SIGKILL)
-    system.event("started", "a", after=seq, within=10 * TIMEOUT)
+    system.event("started", "a", after=seq)
     assert [p.pid for p in old if lives(p)] == []
     complete(system, times=2)
     assert system.service("a")["run"] == 2
@@ -173,7 +169,7 @@ def test_when_its_leader_dies_unwatched_the_next_daemon_ends_the_rest(
     system.kill_daemon()
     leader.kill()
     eventually("it is gone", lambda: not lives(leader))
-    system.ctl("up", "--timeout", f"{10 * TIMEOUT:g}s")
+    system.ctl("up")
     assert [p.pid for p in old if lives(p)] == []
     complete(system, times=2)
     assert system.service("a")["run"] == 2
@@ -251,8 +247,9 @@ def test_a_stranger_with_the_very_same_command_is_left_alone(system: System) -> 
     system.write({"a": {"command": command, "ports": [port], "restart": FAST}})
     with stranger(*command):
         system.ctl("up")
+        seq = system.seq()
         os.kill(system.service("a")["pid"], signal.SIGKILL)
-        system.event("started", "a", after=system.seq() - 1)
+        system.event("started", "a", after=seq)
         system.ctl("stop", "a")
         system.ctl("down")
 
@@ -277,8 +274,9 @@ def test_a_process_of_another_fleet_is_left_alone(system: System, fleet: str) ->
     system.ctl("up")
     marks = {FLEET_MARK: fleet, UNIT_MARK: "a", RUN_MARK: "1"}
     with stranger("sleep", "1002", env={**os.environ, **marks}):
+        seq = system.seq()
         os.kill(system.service("a")["pid"], signal.SIGKILL)
-        system.event("started", "a", after=system.seq() - 1)
+        system.event("started", "a", after=seq)
         system.ctl("stop", "a")
         system.kill_daemon()
         system.ctl("up")

@@ -40,7 +40,7 @@ def phone(hooks: HookServer, **keys: object) -> dict[str, object]:
 
 
 def couriers(system: System) -> list[psutil.Process]:
-    return [p for p in system.processes() if "supervisor.notify.courier" in p.cmdline()]
+    return system.running("supervisor.notify.courier")
 
 
 def the_courier(system: System) -> psutil.Process:
@@ -204,7 +204,8 @@ def test_another_configuration_another_courier_or_none(system: System, hooks: Ho
     system.write(services)
     system.ctl("reload")
     eventually("no courier", lambda: couriers(system) == [])
-    assert not (system.state_dir / "courier.json").exists()
+    memory = system.state_dir / "courier.json"
+    eventually("what it knew is forgotten", lambda: not memory.exists())
 
 
 def test_an_upgrade_brings_a_new_courier_and_doubles_nothing(
@@ -246,7 +247,7 @@ def test_nothing_secret_is_shown_and_trouble_is_told_once(
         for words in (["status", "--json"], ["events", "--json"], ["plan", "--json"], ["notify"],
                       ["notify", "--json"], ["doctor", "--json"], ["metrics"])
     ]  # fmt: skip
-    shown += [" ".join(p.cmdline()) for p in system.processes()]
+    shown += [" ".join(words) for _, words in system.commands()]
     shown += [
         p.read_text() for p in (system.state_dir).iterdir() if p.suffix in (".json", ".ndjson")
     ]

@@ -1,6 +1,6 @@
 """Restarts under load: 50 requests a second, none refused, none reset, all answered right.
 
-The slowest waits are printed, and bounded only so that a hang is a failure.
+The slowest waits are printed; one that hangs is a failure, with no answer within PATIENCE.
 """
 
 import sys
@@ -20,8 +20,6 @@ REQUESTS = 1000
 SPEECH_RATE = 8.0
 SPEECHES = 80
 RESTARTS = 4
-SLOWEST = 10.0
-"""Seconds; on an idle machine it is about as long as the service takes to start."""
 
 STAND_IN = str(Path(__file__).parent / "children" / "stand_in.py")
 
@@ -111,7 +109,6 @@ def test_no_request_is_lost_in_a_restart(
     report(record_property, clients, took)
     assert complaints(clients) == []
     assert len(clients.outcomes) == REQUESTS
-    assert clients.slowest() < SLOWEST
     assert system.service("a")["run"] == first + RESTARTS
 
 
@@ -127,7 +124,6 @@ def test_no_word_is_lost_in_a_restart(
     report(record_property, clients, took)
     assert complaints(clients, *(() if how else (Ending.BUSY,))) == []
     assert len(clients.outcomes) == SPEECHES
-    assert clients.slowest() < SLOWEST
 
 
 def test_a_restart_waits_for_requests_in_work(serving: tuple[System, int]) -> None:

@@ -36,8 +36,9 @@ def server(system: System, probe: str) -> dict[str, Any]:
         "probes": {
             "startup": {"http": {}, "every": "50ms", "for": "20s"},
             # One failure would be enough: what is in flight when the daemon stands still would be
-            # taken for one, since its time-out is over when the reply is looked at.
-            probe: {"http": {}, "every": "50ms", "timeout": "2s", "failures": 1},
+            # taken for one, since its time-out is over when the reply is looked at. A third of the
+            # minute, so that no answer of a machine that has more to do takes as long.
+            probe: {"http": {}, "every": "50ms", "timeout": "20s", "failures": 1},
         },
     }
 

@@ -112,6 +112,13 @@ class Following:
     def seqs(self) -> list[int]:
         return [json.loads(line)["seq"] for line in self.out.read_text().splitlines()]
 
+    def says(self, words: str, count: int = 1) -> None:
+        """Wait until it has told its reader so often."""
+        eventually(
+            f"it says {words!r} {count} times",
+            lambda: self.err.read_text().count(words) >= count,
+        )
+
     def has(self, topic: str, count: int = 1) -> None:
         wanted = f'"topic":"{topic}"'
         eventually(
@@ -141,6 +148,7 @@ def test_nothing_is_missed_or_doubled_through_kills_and_upgrades(
     following.has("started")
     for deaths in (1, 2):
         system.kill_daemon()
+        following.says("is gone", deaths)
         # While no daemon is there to see it.
         os.kill(_pid(system.root), signal.SIGKILL)
         system.ctl("up")
@@ -182,7 +190,7 @@ def test_who_reads_slowly_misses_nothing(system: System, following: Following) -
 def test_ctrl_c_ends_a_wait_for_another_daemon(system: System, following: Following) -> None:
     following.has("started")
     system.kill_daemon()
-    eventually("it says so", lambda: "is gone" in following.err.read_text())
+    following.says("is gone")
     with contextlib.suppress(ProcessLookupError):
         following.process.send_signal(signal.SIGINT)
     assert following.process.wait(DEADLINE) == 130

@@ -166,7 +166,7 @@ def test_what_was_adopted_in_place_is_still_supervised(installed: Installed) -> 
     installed.event("started", "a", after=seq)
     installed.ctl("restart", "a")
     installed.ctl("stop", "a")
-    assert [p for p in installed.processes() if "1000" in p.cmdline()] == []
+    assert installed.running("1000") == []
 
 
 def test_clients_of_the_control_socket_are_never_turned_away(installed: Installed) -> None:
@@ -393,14 +393,17 @@ def test_many_upgrades_in_a_row_leave_nothing_behind(installed: Installed) -> No
                 "arguments": process.cmdline(),
             }
         )
-    # A connection to the sink may be there or not yet; one lost in each upgrade would be six.
-    assert abs(seen[1].pop("descriptors") - seen[-1].pop("descriptors")) <= 2, seen
+    # A connection to the sink may be there or not yet, and a holder that is being started has for a
+    # moment as many again; one lost in each upgrade would be six.
+    most = seen[1].pop("descriptors") + 2
+    eventually("no descriptor is left open", lambda: psutil.Process(daemon).num_fds() <= most)
+    seen[-1].pop("descriptors")
     assert seen[1] == seen[-1], seen
     assert installed.runs() == before
 
 
 def sinks(system: System) -> Sequence[psutil.Process]:
-    return [p for p in system.processes() if "supervisor.logs.sink" in p.cmdline()]
+    return system.running("supervisor.logs.sink")
 
 
 def test_upgrade_without_a_daemon_is_told_what_to_do(installed: Installed) -> None:
@@ -419,14 +422,13 @@ def test_random_kills_and_upgrades(installed: Installed) -> None:
     chance = random.Random(seed)
     with Watch(installed.state_dir) as watch, closed_loop(port, echo, 2) as clients:
         for _ in range(12):
-            eventually("they run", lambda: _both_run(installed))
+            about = eventually("they run", lambda: _with_both(installed))
             match chance.choice(("upgrade", "daemon", "sink", "restart", "both")):
                 case "upgrade":
                     installed.ctl("upgrade")
                 case "restart":
                     installed.ctl("restart", "web")
                 case victim:
-                    about = installed.status()["daemon"]
                     doomed = {
                         "daemon": [about["pid"]],
                         "sink": [about["sink_pid"]],
@@ -441,7 +443,7 @@ def test_random_kills_and_upgrades(installed: Installed) -> None:
                         _wait_until_gone(pid)
                     if victim != "sink":
                         installed.ctl("up", "--no-wait", "web")
-        eventually("they run", lambda: _both_run(installed))
+        eventually("they run", lambda: _with_both(installed))
         clients.stop()
     print(clients.counts(), f"slowest {clients.slowest():.3f} s, {watch.looks} looks")
     assert watch.crowds == []
@@ -449,11 +451,13 @@ def test_random_kills_and_upgrades(installed: Installed) -> None:
     assert_lines_are_whole(installed)
 
 
-def _both_run(system: System) -> bool:
+def _with_both(system: System) -> dict[str, Any] | None:
+    """Return what the daemon says of itself while both services run, and a sink that it knows."""
     status = system.status()
-    sink = status["daemon"]["sink_pid"]
+    about: dict[str, Any] = status["daemon"]
     pids = [s["pid"] for s in status["services"] if s["name"] in ("web", "writer")]
-    return all(pid is not None for pid in [*pids, sink]) and not _is_gone(sink)
+    there = all(pid is not None for pid in [*pids, about["sink_pid"]])
+    return about if there and not _is_gone(about["sink_pid"]) else None
 
 
 def _wait_until_gone(pid: int) -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,10 @@ def files_of(folder: Path) -> int:
     return len(reading_order(os.listdir(folder), "tts.log"))
 
 
+def has_files(folder: Path, wanted: int) -> bool:
+    return files_of(folder) >= wanted
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_killed_sinks_lose_and_double_nothing(host: SinkHost, eventually: Await, seed: int) -> None:
     chance = random.Random(seed)
@@ -65,7 +70,7 @@ def test_killed_sinks_lose_and_double_nothing(host: SinkHost, eventually: Await,
     for _ in range(PARTS):
         # Each part is of three files and more.
         wanted = files_of(host.logs) + chance.randrange(1, 4)
-        eventually(lambda wanted=wanted: files_of(host.logs) >= wanted, "files are rotated")
+        eventually(partial(has_files, host.logs, wanted), "files are rotated")
         host.kill()
         control = host.start()
         assert host.attach(control, "tts", max_size=100_000, keep=1000, compress=True) == {
@@ -102,7 +107,11 @@ def test_sinks_killed_in_a_flood_lose_and_double_nothing(
     for _ in range(PARTS):
         # Each part is of five million bytes, some few more or less.
         wanted = size() + chance.randrange(1, 4_000_000)
-        eventually(lambda wanted=wanted: size() >= wanted, "so much is written")
+
+        def written(wanted: int = wanted) -> bool:
+            return size() >= wanted
+
+        eventually(written, "so much is written")
         host.kill()
         control = host.start()
         assert host.attach(control, "tts", **policy) == {"ok": True}
@@ -153,7 +162,7 @@ def test_the_journal_loses_and_doubles_nothing(
     writer = write_lines(count, seed, held, tmp_path / "gate")
     for _ in range(PARTS):
         wanted = files_of(tmp_path) + chance.randrange(1, 4)
-        eventually(lambda wanted=wanted: files_of(tmp_path) >= wanted, "files are rotated")
+        eventually(partial(has_files, tmp_path, wanted), "files are rotated")
         pump.kill()
         pump.communicate()
         pump = start()

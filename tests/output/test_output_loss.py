@@ -87,7 +87,11 @@ async def test_kills_and_replacements_in_any_order_lose_and_double_nothing(
             # Each part is of three files and more; the writer waits after each, or a busy machine
             # might have time for none of this.
             wanted = files() + chance.randrange(1, 4)
-            await until(lambda wanted=wanted: files() >= wanted, "files are rotated")
+
+            def rotated(wanted: int = wanted) -> bool:
+                return files() >= wanted
+
+            await until(rotated, "files are rotated")
             match chance.randrange(4):
                 case 0 if output.sink_pid is not None and output.sink_pid in output.pids:
                     done.append("kill sink")

@@ -92,6 +92,7 @@ def test_fork_bomb_ends_at_one_write(stage: "Stage", cgroups: Cgroups) -> None:
 
 
 @as_root
+@pytest.mark.usefixtures("nobody_alone")
 def test_fork_bomb_is_bounded_and_ended(stage: "Stage", cgroups: Cgroups) -> None:
     group = cgroups.make("svc", 4, Limits(processes=40))
     # Perl, since nobody may not read the folder of a developer's Python. It never gives up.

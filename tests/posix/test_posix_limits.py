@@ -362,6 +362,7 @@ def test_environment_is_that_of_the_account() -> None:
 
 @linux_only
 @as_root
+@pytest.mark.usefixtures("nobody_alone")
 def test_number_of_processes_is_bounded_for_others_than_root(stage: "Stage") -> None:
     loop = "i=0; while [ $i -lt 99 ]; do sleep 60 & i=$((i+1)); echo $!; done; echo all"
     # The kernel counts all that this user has, what a test before this left to init included.

@@ -475,11 +475,12 @@ def test_what_cannot_be_ended_in_time_is_named(
 
     async def main() -> None:
         with reaps(stage):
-            leader = stage.spawn("sleep", "60")
+            leader = stage.spawn("sh", "-c", "kill -STOP $$")
+            stage.await_stop(leader.pid)
             # Stands for a process in an uninterruptible wait, which nothing can show on request.
             monkeypatch.setattr(module, "signal_members", lambda *_: 0)
             left = await clear(make_tree(leader), known=lambda: nobody(canary), within=0.01)
-            assert left == (f"pid {leader.pid} sleep 60 (state S)",)
+            assert left == (f"pid {leader.pid} sh -c kill -STOP $$ (state T)",)
             os.kill(leader.pid, signal.SIGKILL)
             await stage.exit_of(leader.pid)
 

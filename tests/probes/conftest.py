@@ -94,7 +94,8 @@ def descriptors() -> set[str]:
 def nothing_left() -> Iterator[None]:
     before = descriptors()
     yield
-    assert descriptors() == before
+    # What a test before this one left to the collector may be gone now.
+    assert descriptors() <= before
     # Orphans come to us if another test of this process has made it a subreaper, and wait there.
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
