@@ -21,7 +21,7 @@ from supervisor.cli.daemon_log import LOG_NAME, what_it_said
 from supervisor.cli.exits import CommandError, ExitStatus, Interrupted
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.launch import POLL, launch, running, wait_until_gone
-from supervisor.cli.log_files import last_lines
+from supervisor.cli.log_files import LATE, await_end, last_lines
 from supervisor.cli.progress import next_steps, summary_line, where_lines
 from supervisor.cli.services import (
     Lost,
@@ -348,10 +348,12 @@ def _tell_of_login_item(system: System) -> None:
 def report_failure(outcome: Outcome) -> int:
     """Print what a person needs to mend it: the last lines of what failed, and what goes on."""
     sys.stdout.flush()
+    deadline = time.monotonic() + LATE
     for service in outcome.of(Lost):
         never_ran = service["pid"] is None and service["last_exit"] is None
         if never_ran or service["state"] == "blocked":
             continue  # what it printed on another day explains nothing
+        await_end(service["log"], service["run"], deadline)
         if lines := last_lines(service["log"], EXCERPT):
             print(f"\nlast lines of {short_path(service['log'])}:", file=sys.stderr)
             for line in lines:

@@ -1,5 +1,8 @@
 """Where the log of each service is, and its last lines. No daemon is needed for either."""
 
+import contextlib
+import re
+import time
 from collections.abc import Sequence
 
 from supervisor.cli.connection import System, fleet_status
@@ -14,6 +17,9 @@ _MARKS_PER_LINE = 5
 """A service that writes one line and fails leaves two or three marks with it."""
 TIMEOUT = 2.0
 """Seconds after which the YAML is asked instead of the daemon."""
+LATE = 1.0
+"""Seconds that the last words of a service may take into its log: a sink has others to serve."""
+_PAUSE = 0.02
 
 
 def log_paths(system: System, names: Sequence[str]) -> dict[str, str]:
@@ -39,6 +45,22 @@ def log_path(system: System, name: str) -> str | None:
     except ConfigError:
         return None
     return f"{spec.logs_dir}/{name}.log" if spec.service(name) else None
+
+
+def await_end(path: str, run: int, deadline: float) -> None:
+    """Return when the mark of a run's end is in its log, and so what it printed before.
+
+    Or at the deadline (of time.monotonic()), where no sink is there to write it.
+    """
+    ended = re.compile(rf"{re.escape(PREFIX)}\S+ run {run} (?!begins)")
+    while not _has(path, ended) and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+
+
+def _has(path: str, mark: re.Pattern[str]) -> bool:
+    with contextlib.suppress(OSError):
+        return any(mark.match(line.text) for line in follow.last_lines(path, _MARKS_PER_LINE))
+    return False
 
 
 def last_lines(path: str, count: int) -> list[str]:

@@ -3,10 +3,13 @@
 import json
 import os
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from supervisor.cli import log_files
 from supervisor.cli.connection import System
 from supervisor.cli.daemon_log import open_log
 from supervisor.cli.launch import running
@@ -139,7 +142,8 @@ def test_start_names_what_else_was_needed(root: Path, ctl: Ctl) -> None:
 def test_start_of_what_fails_shows_why_and_its_last_lines(root: Path, ctl: Ctl) -> None:
     (root / "logs").mkdir()
     log = root / "logs" / "tts.log"
-    log.write_text("".join(f"line {n}\n" for n in range(30)) + "Fehler \x1b[2J\n")
+    mark = "--- atlasctl 2026-01-02T03:04:05.678+01:00 run 1 exited with code 1\n"
+    log.write_text("".join(f"line {n}\n" for n in range(30)) + "Fehler \x1b[2J\n" + mark)
     why = "exited with code 1"
     failed = down("tts", state="failed", goal="up", reason=why, last_exit=why, log=str(log))
     with FakeDaemon(root, DOWN) as fake:
@@ -151,6 +155,31 @@ def test_start_of_what_fails_shows_why_and_its_last_lines(root: Path, ctl: Ctl) 
     assert "last lines of logs/tts.log:\n  line 21\n" in err
     assert r"  Fehler \x1b[2J" in err
     assert "atlasctl why tts" in err
+
+
+def test_what_it_printed_last_is_shown_though_it_comes_late(
+    root: Path, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor knows of its end before a busy sink has written its last lines."""
+    (root / "logs").mkdir()
+    log = root / "logs" / "tts.log"
+    stamp = "--- atlasctl 2026-01-02T03:04:05.678+01:00"
+    log.write_text(f"{stamp} run 1 begins\nloading\n")
+    late = ["no model\n", f"{stamp} run 1 exited with code 1\n"]
+
+    def write_meanwhile(_: float) -> None:
+        with log.open("a") as file:
+            file.write(late.pop(0))
+
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=write_meanwhile)
+    monkeypatch.setattr(log_files, "time", clock)
+    why = "exited with code 1"
+    failed = down("tts", state="failed", goal="up", reason=why, last_exit=why, log=str(log))
+    with FakeDaemon(root, DOWN) as fake:
+        fake.after = lambda: [[failed, *DOWN[1:]]]
+        err = ctl("start", "tts")[2]
+    assert "last lines of logs/tts.log:\n  loading\n  no model\n" in err
+    assert late == []
 
 
 def test_start_of_what_cannot_be_started_shows_no_lines_of_an_older_run(
