@@ -316,6 +316,8 @@ class Daemon:
         await self._courier.close(at_once=True)
         control = await self._server.pause()
         handover = Handover(self._lock.fileno(), control, self._life.upgrades + 1, __version__)
+        # Who dies from here on stays unreaped for the new code; the ends of others are handled now.
+        self._reaper.close()
         await upgrade.hold_signals()
         # It may have been told to stop meanwhile: the new code would know nothing of that.
         if not self._life.stopping:
@@ -326,6 +328,7 @@ class Daemon:
                 self._complain(f"cannot execute {self._origin.argv[0]}: {error.strerror}")
             self._life.ending.clear()
         upgrade.release_signals()
+        self._reaper.start()
         await self._server.start()
         self._notifier.ready(self._in_short())
         self._courier.go_by(self._spec)

@@ -366,13 +366,16 @@ class Machine:
 
     def usage(self) -> dict[str, Usage]:
         """Return what each service's trees use now, in one pass over the process table."""
-        by_pid = tree_usage([live.leader.pid for live in self.runs])
         total: dict[str, Usage] = {}
-        for live in self.runs:
-            used = by_pid[live.leader.pid]
-            other = total.get(live.spec.name)
-            total[live.spec.name] = used if other is None else used + other
+        for (name, _), used in self.usage_by_run().items():
+            other = total.get(name)
+            total[name] = used if other is None else used + other
         return total
+
+    def usage_by_run(self) -> dict[tuple[str, RunId], Usage]:
+        """Return what the tree of each run uses now: of a service that is rolled there are two."""
+        by_pid = tree_usage([live.leader.pid for live in self.runs])
+        return {(live.spec.name, live.run): by_pid[live.leader.pid] for live in self.runs}
 
     def environment(self, spec: ServiceSpec, run: RunId) -> dict[str, str]:
         """Return what a run started now would find in its environment. Raises SpawnError."""

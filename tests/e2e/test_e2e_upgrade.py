@@ -353,6 +353,32 @@ def test_a_service_that_dies_in_the_middle_is_seen_with_its_code(
     assert installed.service("b")["run"] == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="os.waitid came to macOS with Python 3.13")
+def test_a_job_that_ends_at_the_last_moment_of_the_old_code_is_not_run_again(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """It ends in the very turn of the loop in which the old code would reap it, and is gone."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    installed.edit(
+        "upgrade.py",
+        "    await asyncio.sleep(DELIVERY)\n",
+        "    await asyncio.sleep(DELIVERY)\n"
+        f"    open({str(gate)!r}, 'w').close()\n"
+        "    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)\n"
+        "    for _ in range(3):\n"
+        "        await asyncio.sleep(0)\n",
+    )
+    job = {"command": ["cat", str(gate)], "restart": {"policy": "on-failure"}}
+    installed.write({"a": job})
+    installed.ctl("up")
+    installed.ask_for_upgrade()
+    eventually("the new code is there", lambda: installed.upgrades() or None)
+    eventually("it is over", lambda: installed.service("a")["state"] == "completed")
+    assert installed.service("a")["last_exit"] == "exited with code 0"
+    assert installed.service("a")["run"] == 1
+
+
 def test_a_second_upgrade_meanwhile_is_refused_or_comes_after(installed: Installed) -> None:
     installed.write({"a": {"command": SLEEPER}})
     installed.ctl("up")
