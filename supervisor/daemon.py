@@ -32,7 +32,7 @@ from supervisor.control.server import BindError, ControlServer
 from supervisor.core.effects import Topic
 from supervisor.core.events import Event, Exceeded, Exited, Matched, RunId
 from supervisor.core.spec import FleetSpec
-from supervisor.core.unit import Goal, Stopped
+from supervisor.core.unit import Failed, Goal, Stopped
 from supervisor.journal import Journal
 from supervisor.ledger import Ledger
 from supervisor.logs.capacity import raise_file_limit
@@ -277,7 +277,10 @@ class Daemon:
         if ended := await self._machine.end_orphans():
             text = f"ended what no service claimed any more: {'; '.join(ended)}"
             self._journal.append("", Topic.LEFT_OVER, text)
-        self._journal.append("", Topic.ENDED, "daemon stopped; nothing of it is left running")
+        units = self._runtime.fleet.units.items()
+        left = [n for n, u in units if isinstance(u.phase, Failed) and u.phase.left is not None]
+        what = f"not wholly stopped: {', '.join(left)}" if left else "nothing of it is left running"
+        self._journal.append("", Topic.ENDED, f"daemon stopped; {what}")
         self._ledger.retire()
 
     def _on_signal(self, number: int) -> None:

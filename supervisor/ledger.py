@@ -84,6 +84,8 @@ class Ledger:
         self._records: dict[str, Record] = {r.unit: r for r in read_records(self._path)}
         self._file = -1
         self._size = 0
+        self._torn = False
+        """The file may end in half a line, to which nothing must be added."""
         self.unwritten = 0
         """Records that could not be written (a full disk)."""
         self._compact()
@@ -101,15 +103,21 @@ class Ledger:
         if self._records.get(record.unit) == record:
             return
         self._records[record.unit] = record
-        line = _line(record)
+        line = b"\n" * self._torn + _line(record)
+        if self._size + len(line) > MAX_SIZE:
+            self._compact()
+            return
         try:
-            if self._size + len(line) > MAX_SIZE:
-                self._compact()
-                return
-            self._size += os.write(self._file, line)
+            written = os.write(self._file, line)
         except OSError:
+            written = 0
+        self._size += written
+        if written < len(line):
             # The next compaction, or the next record of this unit, makes it good.
             self.unwritten += 1
+            self._torn = self._torn or written > 0
+        else:
+            self._torn = False
 
     def retire(self) -> None:
         """Mark all records as history: this daemon ended in order and left nothing running.
@@ -152,10 +160,11 @@ class Ledger:
             self.unwritten += 1
             if self._file < 0:
                 self._file = os.open(self._path, flags & ~os.O_TRUNC, 0o600)
+                self._torn = True
             return
         if self._file >= 0:
             os.close(self._file)
-        self._file, self._size = file, len(data)
+        self._file, self._size, self._torn = file, len(data), False
 
 
 def _line(record: Record) -> bytes:

@@ -41,9 +41,12 @@ from supervisor.config.codec import encode
 from supervisor.config.loader import load
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus, ServiceStatus
+from supervisor.core.effects import Topic
 from supervisor.core.spec import FleetSpec
 from supervisor.posix.identity import identify
 from supervisor.posix.lock import lock_holder
+
+_ENDS = (Topic.LEFT_OVER, Topic.STOPPED)
 
 EXCERPT = 10
 """Log lines shown of a service that failed."""
@@ -263,10 +266,11 @@ def down(call: Invocation) -> int:
     names = [service["name"] for service in fleet["services"]]
     stopped = [s["name"] for s in fleet["services"] if s["pid"] is None]
     outcome: Outcome | None = None
+    seq: int | None = None
     try:
         with speaking_to(system):
             try:
-                shutdown(client)
+                seq = shutdown(client)["seq"]
                 outcome = wait(
                     client,
                     [name for name in names if name not in stopped],
@@ -289,7 +293,7 @@ def down(call: Invocation) -> int:
         ran = wording.count(len(names) - len(stopped), "service")
         print(f"stopped {ran} and the supervisor (pid {pid}) after {took}")
         _tell_of_login_item(system)
-        return ExitStatus.AS_ASKED
+        return ExitStatus.AS_ASKED if seq is None else _report_left(system, seq)
     left = [] if outcome is None else [*outcome.of(Underway), *outcome.of(Lost)]
     what = wording.listing([s["name"] for s in left]) or "its own end"
     warn(
@@ -366,6 +370,17 @@ def report_failure(outcome: Outcome) -> int:
         hint = f"{listed} may still get there; {hint}"
     warn(f"not as asked: {wording.listing(names)}; {hint}")
     return ExitStatus.NOT_REACHED
+
+
+def _report_left(system: System, seq: int) -> int:
+    """Say what the supervisor could not end: its status, in which that stood, went with it."""
+    from supervisor.journal import read
+
+    latest = {entry.unit: entry for entry in read(system.state_dir, seq) if entry.topic in _ENDS}
+    left = [entry for unit, entry in latest.items() if unit and entry.topic == Topic.LEFT_OVER]
+    for entry in left:
+        warn(f"not wholly stopped: {entry.unit}: {printable(entry.text)}")
+    return ExitStatus.NOT_REACHED if left else ExitStatus.AS_ASKED
 
 
 def _report_gone(outcome: Outcome) -> int:

@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
+from supervisor.journal import read
 from tests.e2e.conftest import SLEEPER, System, eventually, free_port
 
 FAST = {"backoff": {"first": "20ms", "factor": 2, "max": "100ms", "jitter": 0}}
@@ -313,3 +315,26 @@ def test_down_after_a_crash_in_the_middle_of_an_edit(system: System) -> None:
     assert "stopped 1 service" in system.ctl("down").stdout
     assert not psutil.pid_exists(pid) or not lives(psutil.Process(pid))
     assert system.processes() == []
+
+
+def test_down_tells_what_could_not_be_ended(system: System) -> None:
+    """Somebody else takes the port of a service in the moment in which that ends."""
+    port = free_port()
+    shared = "import socket, time; s = socket.socket(); "
+    shared += "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); "
+    shared += f"s.bind(('127.0.0.1', {port})); s.listen(); print('ready', flush=True); "
+    shared += "time.sleep(1000)"
+    system.write({"a": {"command": python(shared), "ports": [port]}})
+    system.ctl("up")
+    log = system.root / "logs" / "a.log"
+    eventually("it listens", lambda: "ready" in log.read_text() or None)
+    with subprocess.Popen(python(shared), stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"ready\n"
+            told = system.ctl("down", check=1).stderr
+        finally:
+            other.kill()
+    assert f"not wholly stopped: a: could not be ended: port {port} is held by pid" in told
+    ended = [e for e in read(str(system.state_dir)) if e.topic == "daemon-stopped"]
+    assert [e.text for e in ended] == ["daemon stopped; not wholly stopped: a"]

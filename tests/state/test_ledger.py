@@ -1,6 +1,7 @@
 """The ledger: what a successor reads is what was last put, whatever cut the file short."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,3 +131,18 @@ def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     line = {"unit": "tts", "run": 1, "wanted": True}
     (tmp_path / ledger.NAME).write_text((json.dumps(line) + "\n") * 10)
     assert reread(tmp_path).records() == ()
+
+
+def test_a_record_after_half_of_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full in the middle of a line, and the daemon is killed before it compacts."""
+    book, write = Ledger(str(tmp_path)), os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[: len(data) // 2]))
+        book.put(RUNNING)
+    assert book.unwritten == 1
+    later = Record("web", 1, wanted=True, pid=4343, ticks=100, boot="b")
+    book.put(later)
+    book.close()
+    assert reread(tmp_path).records() == (later,)
