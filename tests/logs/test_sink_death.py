@@ -66,16 +66,17 @@ def test_killed_sinks_lose_and_double_nothing(host: SinkHost, eventually: Await,
     control = host.start()
     host.attach(control, "tts", max_size=100_000, keep=1000, compress=True)
     gate = host.fifo("gate")
+    wanted = chance.randrange(1, 4)
     writer = write_lines(count, seed, held, host.state / "gate")
     for _ in range(PARTS):
-        # Each part is of three files and more.
-        wanted = files_of(host.logs) + chance.randrange(1, 4)
         eventually(partial(has_files, host.logs, wanted), "files are rotated")
         host.kill()
         control = host.start()
         assert host.attach(control, "tts", max_size=100_000, keep=1000, compress=True) == {
             "ok": True
         }
+        # Counted before the next part begins, which is of three files and more.
+        wanted = files_of(host.logs) + chance.randrange(1, 4)
         os.write(gate, b".")
     assert writer.wait(DEADLINE) == 0
     assert control.ask("quit") == {"ok": True}
@@ -95,7 +96,6 @@ def test_sinks_killed_in_a_flood_lose_and_double_nothing(
     control = host.start()
     host.attach(control, "tts", **policy)
     gate = host.fifo("gate")
-    writer = write_lines(count, seed, held, host.state / "gate", longest=4000)
 
     def size() -> int:
         found = 0
@@ -104,9 +104,9 @@ def test_sinks_killed_in_a_flood_lose_and_double_nothing(
                 found += file.stat().st_size
         return found
 
+    wanted = chance.randrange(1, 4_000_000)
+    writer = write_lines(count, seed, held, host.state / "gate", longest=4000)
     for _ in range(PARTS):
-        # Each part is of five million bytes, some few more or less.
-        wanted = size() + chance.randrange(1, 4_000_000)
 
         def written(wanted: int = wanted) -> bool:
             return size() >= wanted
@@ -115,6 +115,8 @@ def test_sinks_killed_in_a_flood_lose_and_double_nothing(
         host.kill()
         control = host.start()
         assert host.attach(control, "tts", **policy) == {"ok": True}
+        # Measured before the next part begins, which is of five million bytes, more or less.
+        wanted = size() + chance.randrange(1, 4_000_000)
         os.write(gate, b".")
     assert writer.wait(DEADLINE) == 0
     assert control.ask("quit") == {"ok": True}
@@ -159,13 +161,14 @@ def test_the_journal_loses_and_doubles_nothing(
         return pump
 
     pump = start()
+    wanted = chance.randrange(1, 4)
     writer = write_lines(count, seed, held, tmp_path / "gate")
     for _ in range(PARTS):
-        wanted = files_of(tmp_path) + chance.randrange(1, 4)
         eventually(partial(has_files, tmp_path, wanted), "files are rotated")
         pump.kill()
         pump.communicate()
         pump = start()
+        wanted = files_of(tmp_path) + chance.randrange(1, 4)
         os.write(gate, b".")
     assert writer.wait(DEADLINE) == 0
     os.close(held)

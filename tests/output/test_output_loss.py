@@ -82,11 +82,9 @@ async def test_kills_and_replacements_in_any_order_lose_and_double_nothing(
 
     async with place.output() as output:
         fd, opened = output.open("tts", policy), os.open(gate, os.O_RDWR)
+        wanted = chance.randrange(1, 4)
         writer = place.write_lines(fd, count, seed, parts, gate)
         for _ in range(parts):
-            # Each part is of three files and more; the writer waits after each, or a busy machine
-            # might have time for none of this.
-            wanted = files() + chance.randrange(1, 4)
 
             def rotated(wanted: int = wanted) -> bool:
                 return files() >= wanted
@@ -103,6 +101,9 @@ async def test_kills_and_replacements_in_any_order_lose_and_double_nothing(
                 case _:
                     done.append("replace")
                     await output.replace_sink()
+            # Each part is of three files and more, counted before it begins: the writer waits after
+            # each, or a busy machine might have time for none of this.
+            wanted = files() + chance.randrange(1, 4)
             os.write(opened, b".")
         await until(lambda: writer in place.ended, "the writer is done")
         os.close(opened)
