@@ -40,7 +40,7 @@ from supervisor.machine import Machine
 from supervisor.notification import Notifier
 from supervisor.notify.keeper import CourierKeeper
 from supervisor.output import Output
-from supervisor.posix.lock import EXIT_SECOND, DaemonLock, LockHeldError
+from supervisor.posix.lock import EXIT_SECOND, DaemonLock, LockHeldError, lock_path
 from supervisor.posix.reaper import Reaper
 from supervisor.posix.spawn import keep_file_limit, seal_descriptors
 from supervisor.posix.state import UnsafePathError, check_own_file, private_directory
@@ -73,7 +73,7 @@ def run(
         # Never released: the kernel does that when this process is gone, and those who wait for
         # its end (`atlasctl down`) look at the lock.
         inherited = None if handover is None else handover.lock
-        lock = DaemonLock.acquire(f"{spec.state_dir}/lock", inherited)
+        lock = DaemonLock.acquire(lock_path(spec.state_dir), inherited)
     except (LockHeldError, UnsafePathError) as error:
         print(f"atlasctl: {error}", file=sys.stderr)
         if not isinstance(error, LockHeldError):

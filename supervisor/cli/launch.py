@@ -19,7 +19,7 @@ from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus
 from supervisor.core.spec import FleetSpec
 from supervisor.posix.identity import ProcessIdentity, is_alive
-from supervisor.posix.lock import EXIT_SECOND, lock_holder
+from supervisor.posix.lock import EXIT_SECOND, lock_holder, lock_path
 from supervisor.posix.spawn import Command, SpawnError, spawn
 from supervisor.posix.state import write_whole
 
@@ -43,7 +43,7 @@ def launch(system: System, spec: FleetSpec, tell: Callable[[str], None]) -> Flee
     `START_TIMEOUT` seconds.
     """
     log = os.path.join(spec.state_dir, LOG_NAME)
-    lock = os.path.join(spec.state_dir, "lock")
+    lock = lock_path(spec.state_dir)
     began = time.monotonic()
     said_before = size_of(log)
     pid: int | None = None

@@ -44,7 +44,7 @@ from supervisor.control.messages import FleetStatus, ServiceStatus
 from supervisor.core.effects import Topic
 from supervisor.core.spec import FleetSpec
 from supervisor.posix.identity import identify
-from supervisor.posix.lock import lock_holder
+from supervisor.posix.lock import lock_holder, lock_path
 
 _ENDS = (Topic.LEFT_OVER, Topic.STOPPED)
 
@@ -315,7 +315,7 @@ def _once_it_answers(system: System, deadline: float) -> FleetStatus | None:
     One that has the lock and does not answer is starting, or ending: that it runs not is not said
     before it is so. Raises CommandError at the deadline.
     """
-    lock = os.path.join(system.state_dir, "lock")
+    lock = lock_path(system.state_dir)
     while (fleet := running_or_none(system)) is None:
         pid = lock_holder(lock)
         if pid is None:

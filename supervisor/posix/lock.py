@@ -20,6 +20,11 @@ _ATTEMPTS = 5
 """Times that the file may vanish under us (somebody tidies up by hand) before we say so."""
 
 
+def lock_path(state_dir: str) -> str:
+    """Return where the daemon of the system with this state directory has its lock."""
+    return os.path.join(state_dir, "lock")
+
+
 class LockHeldError(Exception):
     """Another daemon holds the lock; `pid` is who, or None if it has not said yet."""
 

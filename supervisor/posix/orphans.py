@@ -30,8 +30,7 @@ def orphans(known: AbstractSet[int]) -> tuple[Row, ...]:
 
     Empty where the system does not give us orphans (macOS).
     """
-    table = system.read_trees(_unclaimed(known))
-    return tuple(table[pid] for pid in sorted(table) if table[pid].alive)
+    return _living(_unclaimed(known))
 
 
 async def end_orphans(known: Callable[[], AbstractSet[int]], within: float) -> tuple[str, ...]:
@@ -45,8 +44,8 @@ async def end_orphans(known: Callable[[], AbstractSet[int]], within: float) -> t
     asked: set[tuple[int, int]] = set()
     # Until none is listed, the dead included: one that has only just ended may have left us a child
     # that was not on the list yet.
-    while _unclaimed(known()):
-        found = orphans(known())
+    while unclaimed := _unclaimed(known()):
+        found = _living(unclaimed)
         words = words or describe(found)
         fresh = [row for row in found if (row.pid, row.started) not in asked]
         signal_members(fresh, signal.SIGTERM)
@@ -58,6 +57,11 @@ async def end_orphans(known: Callable[[], AbstractSet[int]], within: float) -> t
             break
         await asyncio.sleep(_PAUSE)
     return words
+
+
+def _living(unclaimed: AbstractSet[int]) -> tuple[Row, ...]:
+    table = system.read_trees(unclaimed)
+    return tuple(table[pid] for pid in sorted(table) if table[pid].alive)
 
 
 def _unclaimed(known: AbstractSet[int]) -> AbstractSet[int]:

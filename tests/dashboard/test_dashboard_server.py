@@ -11,6 +11,7 @@ import pytest
 from supervisor.dashboard import listening
 from supervisor.dashboard.server import CONNECTIONS, Server
 from tests.dashboard.conftest import DEADLINE, Served
+from tests.late_wake import let_wake_late
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -75,20 +76,8 @@ def test_a_thread_that_is_still_at_the_end_of_its_request_is_let_come_to_it(
     sockets = listening.bind(0)
     server = Server(_answers, sockets)
     listener = server._listeners[0]
-    ending, wake = threading.Event(), listener.pull_trigger
-    dispatcher = listener.task_dispatcher
-    end_threads = dispatcher.shutdown
-
-    def wake_late() -> None:
-        ending.wait(DEADLINE)
-        wake()
-
-    def end_while_it_wakes(**options: float) -> bool:
-        ending.set()
-        return bool(end_threads(**options))
-
-    listener.pull_trigger = wake_late
-    dispatcher.shutdown = end_while_it_wakes
+    wake = listener.pull_trigger
+    let_wake_late(listener, DEADLINE)
     thread = threading.Thread(target=server.run)
     thread.start()
     with socket.create_connection(sockets[0].getsockname(), timeout=DEADLINE) as client:

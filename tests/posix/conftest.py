@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,8 +21,14 @@ from supervisor.core.events import Exit
 from supervisor.posix.environment import Marker
 from supervisor.posix.identity import ProcessIdentity, identify
 from supervisor.posix.reaper import Reaper
+from supervisor.posix.rows import Row
 from supervisor.posix.spawn import Command, seal_descriptors, spawn
 from supervisor.posix.tree import Tree, become_subreaper
+
+if sys.platform == "linux":
+    from supervisor.posix import linux as system
+else:
+    from supervisor.posix import darwin as system
 
 DEADLINE = 10.0
 """Seconds after which a wait has failed. Nothing here should need a tenth of a second."""
@@ -111,6 +117,33 @@ class Stage:
 
     def script(self, name: str, *arguments: str) -> ProcessIdentity:
         return self.spawn(sys.executable, "-S", str(CHILDREN / name), *arguments)
+
+    async def leave_an_heir(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> tuple[ProcessIdentity, list[ProcessIdentity]]:
+        """Return a dead leader, and a list for what its one orphan leaves.
+
+        That one forks and ends after our children were listed, before its row is read.
+        """
+        gate = self.tmp_path / "gate"
+        os.mkfifo(gate)
+        leader = self.script("handover.py", str(gate))
+        orphan = self.words()["orphan"]
+        await self.exit_of(leader.pid)
+        look = system.read_trees
+        heirs: list[ProcessIdentity] = []
+
+        def read_late(roots: Iterable[int]) -> dict[int, Row]:
+            if not heirs:
+                gate.write_text("go")
+                heir = identify(self.words()["heir"])
+                assert heir is not None
+                heirs.append(heir)
+                self.await_death(orphan)
+            return look(roots)
+
+        monkeypatch.setattr(system, "read_trees", read_late)
+        return leader, heirs
 
     def line(self) -> str:
         """Return the next line that a child writes."""

@@ -1,8 +1,7 @@
 """Children of ours that nobody claims: found below us, ended, and nobody else with them."""
 
-import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,6 @@ import pytest
 from supervisor.posix.identity import ProcessIdentity, identify, is_alive
 from supervisor.posix.orphans import end_orphans, orphans
 from supervisor.posix.reaper import Reaper
-from supervisor.posix.rows import Row
-
-if sys.platform == "linux":
-    from supervisor.posix import linux as system
-else:
-    from supervisor.posix import darwin as system
 
 if TYPE_CHECKING:
     from .conftest import Stage
@@ -72,23 +65,8 @@ async def test_it_gives_up_in_time(stage: "Stage", canary: ProcessIdentity, reap
 async def test_a_child_that_is_left_to_us_during_the_look_is_ended_too(
     stage: "Stage", canary: ProcessIdentity, reaps: Reaps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = stage.tmp_path / "gate"
-    os.mkfifo(gate)
     with reaps(stage):
-        leader = stage.script("handover.py", str(gate))
-        orphan = stage.words()["orphan"]
-        await stage.exit_of(leader.pid)
-        look = system.read_trees
-        heirs: list[int] = []
-
-        def read_late(roots: Iterable[int]) -> dict[int, Row]:
-            if not heirs:
-                gate.write_text("go")
-                heirs.append(stage.words()["heir"])
-                stage.await_death(orphan)
-            return look(roots)
-
-        monkeypatch.setattr(system, "read_trees", read_late)
+        _, heirs = await stage.leave_an_heir(monkeypatch)
         words = await end_orphans(lambda: frozenset({canary.pid}), within=10)
-        assert [word for word in words if f"pid {heirs[0]} " in word]
-        await stage.exit_of(heirs[0])
+        assert [word for word in words if f"pid {heirs[0].pid} " in word]
+        await stage.exit_of(heirs[0].pid)

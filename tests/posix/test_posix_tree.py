@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -276,25 +276,10 @@ def test_a_child_that_is_left_to_us_during_the_look_is_not_overlooked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """The one orphan forks and ends after our children were listed, before its row is read."""
-    gate = stage.tmp_path / "gate"
-    os.mkfifo(gate)
 
     async def main() -> None:
         with reaps(stage):
-            leader = stage.script("handover.py", str(gate))
-            orphan = stage.words()["orphan"]
-            await stage.exit_of(leader.pid)
-            look = system.read_trees
-            heirs: list[ProcessIdentity] = []
-
-            def read_late(roots: Iterable[int]) -> dict[int, Row]:
-                if not heirs:
-                    gate.write_text("go")
-                    heirs.append(must(stage.words()["heir"]))
-                    stage.await_death(orphan)
-                return look(roots)
-
-            monkeypatch.setattr(system, "read_trees", read_late)
+            leader, heirs = await stage.leave_an_heir(monkeypatch)
             tree = make_tree(leader)
             assert not is_empty(tree, known=nobody(canary))
             assert is_alive(heirs[0])

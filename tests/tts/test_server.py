@@ -10,6 +10,7 @@ import requests
 
 from services.tts import sockets
 from services.tts.server import Server
+from tests.late_wake import let_wake_late
 from tests.tts.doubles import PATIENCE
 
 if TYPE_CHECKING:
@@ -58,21 +59,7 @@ def test_a_thread_that_is_still_at_the_end_of_its_request_is_let_come_to_it(
     """The client has its reply, and the thread that made it has yet to wake the server for it."""
     listening = sockets.bind("127.0.0.1", 0)
     server = Server(_answers, listening, waiting=1)
-    listener = server._listeners[0]
-    ending, wake = threading.Event(), listener.pull_trigger
-    dispatcher = listener.task_dispatcher
-    end_threads = dispatcher.shutdown
-
-    def wake_late() -> None:
-        ending.wait(PATIENCE)
-        wake()
-
-    def end_while_it_wakes(**options: float) -> bool:
-        ending.set()
-        return bool(end_threads(**options))
-
-    listener.pull_trigger = wake_late
-    dispatcher.shutdown = end_while_it_wakes
+    let_wake_late(server._listeners[0], PATIENCE)
     thread = threading.Thread(target=server.run)
     thread.start()
     answer = requests.get(

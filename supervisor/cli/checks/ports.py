@@ -12,7 +12,7 @@ from supervisor.core.spec import ServiceSpec
 from supervisor.posix.account import account_name
 from supervisor.posix.environment import FLEET_MARK, environment_of, fleet_mark
 from supervisor.posix.identity import identify, started_monotonic
-from supervisor.posix.lock import lock_holder
+from supervisor.posix.lock import lock_holder, lock_path
 from supervisor.posix.ports import ListenError, PortOwner, is_free, owners_of
 
 
@@ -34,7 +34,7 @@ class Ours:
         daemon = None if status is None else status["daemon"]
         pids = () if daemon is None else (daemon["pid"], daemon["sink_pid"])
         known = frozenset(pid for pid in pids if pid)
-        holder = lock_holder(os.path.join(state_dir, "lock"))
+        holder = lock_holder(lock_path(state_dir))
         supervised = daemon is not None or holder is not None
         return cls(fleet_mark(state_dir), state_dir, known, supervised)
 

@@ -15,7 +15,7 @@ from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import DaemonStatus, FleetStatus, ServiceStatus
 from supervisor.control.socket import SocketPathError, socket_path
 from supervisor.journal import Entry
-from supervisor.posix.lock import lock_holder
+from supervisor.posix.lock import lock_holder, lock_path
 from supervisor.posix.processes import is_stopped
 
 CHECK = "supervisor"
@@ -23,7 +23,7 @@ CHECK = "supervisor"
 
 def supervisor(system: System) -> tuple[FleetStatus | None, list[Finding]]:
     """Return the status that the supervisor gives, if it does, and what there is to say of it."""
-    holder = lock_holder(os.path.join(system.state_dir, "lock"))
+    holder = lock_holder(lock_path(system.state_dir))
     if holder is not None and is_stopped(holder):  # it would not answer, for all of the time-out
         text = f"pid {holder} stands still: somebody has stopped it (SIGSTOP, Ctrl-Z)"
         return None, [Finding(OURS, CHECK, "wrong", text, f"kill -CONT {holder}")]
@@ -41,7 +41,7 @@ def supervisor(system: System) -> tuple[FleetStatus | None, list[Finding]]:
 
 def _absent(system: System) -> Finding:
     # Who is named in the lock and lives holds it. To try the lock could keep a new one from it.
-    holder = lock_holder(os.path.join(system.state_dir, "lock"))
+    holder = lock_holder(lock_path(system.state_dir))
     if holder is not None:
         text = f"pid {holder} holds its lock, but nobody listens at the control socket"
         # A killed supervisor harms nothing that runs, and one that is asked to end ends all.
