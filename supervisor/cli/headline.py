@@ -6,7 +6,7 @@ from supervisor.cli import wording
 from supervisor.cli.episode import Episode
 from supervisor.cli.services import is_good, notice_of
 from supervisor.cli.telling import STATE_AFTER, asked, cause, ending, of_it, plainly, words
-from supervisor.cli.terminal import crop, printable
+from supervisor.cli.terminal import crop, crop_middle, printable
 from supervisor.control.messages import ServiceStatus
 from supervisor.core.causes import ASKED_WORDS
 from supervisor.core.effects import Topic
@@ -14,15 +14,24 @@ from supervisor.journal import Entry
 
 REASON = 160
 """Cells of one reason, at most: a sentence that ends is worth more than the end of a quotation."""
+NOTICE = 2 * REASON
+"""Cells of a notice, at most; what it says last is mostly what helps, so its middle is cut."""
 _AT_ONCE = 0.05
 """Seconds that nobody can tell from none."""
 _HELD = re.compile(r"waiting for (\S+), which|waiting for (\S+) to be ")
 
 
 def headline(
-    episode: Episode, status: ServiceStatus | None, now: float, left_running: str = ""
+    episode: Episode,
+    status: ServiceStatus | None,
+    now: float,
+    left_running: str = "",
+    *,
+    room: int = NOTICE,
 ) -> str:
     """Return the present state, and how often and why it was restarted, in a few sentences.
+
+    A notice stands in the first of them, in `room` cells.
 
     `status` is None where no daemon runs; then the journal's last words must do, and
     `left_running` are the services that a killed one has left.
@@ -31,7 +40,7 @@ def headline(
     if status is None:
         sentences = _without_daemon(name, episode, now, left_running)
     else:
-        sentences = [_present(name, status, now)]
+        sentences = [_present(name, status, now, room)]
         if is_calm(episode, status):
             sentences += _calm(episode, now)
         sentences += _undisturbed(episode, status)
@@ -82,15 +91,18 @@ def _short(text: str) -> str:
     return crop(plainly(text), REASON)
 
 
-def _present(name: str, status: ServiceStatus, now: float) -> str:
+def _present(name: str, status: ServiceStatus, now: float, room: int) -> str:
     when = wording.clock(now - status["since"], now)
     since = f"since {when} ({wording.age(status['since'])})"
     reason = _short(_reason(status["reason"]))
-    notice = crop(notice_of(status), 2 * REASON)
+    notice = crop_middle(notice_of(status), room)
     state = status["state"]
     if state == "busy":
-        told = f"{name} is healthy {since} and busy now: {_sentence(reason)}"
-        return f"{told} Not as asked: {_sentence(notice)}" if notice else told
+        told = f"{name} is healthy {since} and busy now"
+        if not notice:
+            return f"{told}: {_sentence(reason)}"
+        # The reason last: where not all can be said, it tells less.
+        return f"{told}, but not as asked: {_sentence(notice)} It is busy: {_sentence(reason)}"
     if is_good(status) and notice:
         return f"{name} is {state} {since}, but not as asked: {_sentence(notice)}"
     match state:

@@ -8,6 +8,7 @@ import contextlib
 import json
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from supervisor import journal
@@ -16,14 +17,14 @@ from supervisor.cli.connection import System, short_path
 from supervisor.cli.episode import Episode, last_episode, last_episodes
 from supervisor.cli.excerpt import Excerpt, last_words
 from supervisor.cli.exits import ExitStatus
-from supervisor.cli.headline import headline, is_calm, state_in_journal, trouble_line
+from supervisor.cli.headline import NOTICE, headline, is_calm, state_in_journal, trouble_line
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.known_services import check_known, services_of_daemon
 from supervisor.cli.layout import Item, lines_of, list_items, wrap
 from supervisor.cli.log_files import log_path
 from supervisor.cli.services import GOOD, is_good, notice_of
 from supervisor.cli.telling import as_told, items, plainly, words
-from supervisor.cli.terminal import PLAIN, Paint, crop, printable, width, window
+from supervisor.cli.terminal import PLAIN, Paint, crop, crop_middle, printable, width, window
 from supervisor.control.messages import ServiceStatus
 from supervisor.core.effects import Topic
 from supervisor.journal import Entry
@@ -34,12 +35,16 @@ EXCERPT = 5
 LEAST_EXCERPT = 3
 """Lines of the log: the more there is to tell, the fewer."""
 _HEADLINE = 5
+_RAGGED = 10
+"""Cells that are lost at the end of a line because the next word is long."""
 _NARROW, _WIDE = 60, 120
 """Columns: what is narrower is treated so, and longer lines are hard to read."""
 SHAKY = 10.0
 """Seconds after a restart in which a service that works may be in the middle of a crash loop."""
 _OTHERS = 3
 """Further services that are not well, of which one line each is said."""
+_LIMPING = 4
+"""Services that work otherwise than asked, of which three lines each are said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +177,7 @@ def _columns() -> int:
 
 def tell(story: Story, now: float, columns: int, paint: Paint, lines: int = LINES) -> list[str]:
     """Return the story of one service in at most so many lines, none wider than `columns`."""
-    sentences = headline(story.episode, story.status, now, story.left_running)
-    told = wrap(sentences, columns, _HEADLINE)
+    told = _first_lines(story, now, columns)
     if is_calm(story.episode, story.status):
         return told
     timeline = items(story.episode, now)
@@ -191,6 +195,16 @@ def tell(story: Story, now: float, columns: int, paint: Paint, lines: int = LINE
         told.append("")
         told += list_items(timeline, columns, room - len(quoted), left_out, paint)
     return [*told, *title, *quoted]
+
+
+def _first_lines(story: Story, now: float, columns: int) -> list[str]:
+    """Return the headline, with as much of the notice as leaves room for its other sentences."""
+    *longer, shortest = (
+        headline(story.episode, story.status, now, story.left_running, room=room)
+        for room in (NOTICE, NOTICE * 3 // 4, NOTICE // 2)
+    )
+    fits = (text for text in longer if len(wrap(text, columns, _HEADLINE + 1)) <= _HEADLINE)
+    return wrap(next(fits, shortest), columns, _HEADLINE)
 
 
 def _quotation(story: Story, columns: int) -> tuple[list[str], list[str]]:
@@ -262,13 +276,23 @@ def all_is_well(
         ((f.at, e) for f, e in failures if f is not None), key=lambda each: each[0], default=None
     )
     lines = wrap(sentence, columns, 2)
-    for service in (services or {}).values():
-        if (notice := notice_of(service)) and is_good(service) and len(lines) < LINES - 4:
-            lines.append(crop(f"Not as asked: {printable(service['name'])}: {notice}", columns))
+    lines += _not_as_asked((services or {}).values(), columns)
     if latest is not None:
         trouble = trouble_line(latest[1], now)
         told = f"The last trouble: {trouble}. Its story: atlasctl why {latest[1].service}"
         lines += wrap(told, columns, 3)
+    return lines
+
+
+def _not_as_asked(services: Iterable[ServiceStatus], columns: int) -> list[str]:
+    limping = [each for each in services if notice_of(each) and is_good(each)]
+    lines = []
+    for service in limping[:_LIMPING]:
+        told = f"Not as asked: {printable(service['name'])}: {notice_of(service)}"
+        lines += wrap(crop_middle(told, 3 * (columns - _RAGGED)), columns, 3)
+    if len(limping) > _LIMPING:
+        more = wording.count(len(limping) - _LIMPING, "more service")
+        lines.append(crop(f"Not as asked: {more}; of each: atlasctl why NAME", columns))
     return lines
 
 

@@ -141,6 +141,23 @@ def crop(text: str, cells: int) -> str:
     return "".join(kept) + "…" + ("\x1b[0m" if coloured else "")
 
 
+def crop_middle(text: str, cells: int) -> str:
+    """Return at most `cells` cells of plain text, cut in the middle: its last two thirds stay.
+
+    For what says first what is wrong, then quotes at length, and last what helps.
+    """
+    if width(text) <= cells:
+        return text
+    head = crop(text, cells // 3)
+    room = cells - width(head) - 1
+    at = len(text)
+    while width(text[at - 1 :]) <= room:
+        at -= 1
+    tail = text[at:]
+    word = tail.find(" ") + 1
+    return f"{head} {tail[word:] if width(tail[:word]) <= room // 3 else tail}"
+
+
 def columns(rows: Sequence[Sequence[str]], rights: frozenset[int] = frozenset()) -> list[str]:
     """Return rows of cells as lines with aligned columns; `rights` are aligned at the right."""
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]

@@ -20,13 +20,16 @@ _SHOWN = 200
 def find_own(fleet: str, argv: Sequence[str]) -> list[ProcessIdentity]:
     """Return the processes that run just `argv`, marked as of this fleet and of no run of it.
 
-    One pass over the process table, and the command line of every session leader in it.
+    One pass over the process table; environment and command line of every session leader in it.
     """
     found = []
     for row in system.read_table(usage=False).values():
-        if not row.alive or row.sid != row.pid or system.command_line(row.pid) != tuple(argv):
+        if not row.alive or row.sid != row.pid:
             continue
+        # First, since it waits for what is just executing its program: that has no words either.
         environment = system.environment(row.pid) or {}
+        if system.command_line(row.pid) != tuple(argv):
+            continue
         if environment.get(FLEET_MARK) == fleet and UNIT_MARK not in environment:
             identity = identify_row(row)
             if identity is not None:

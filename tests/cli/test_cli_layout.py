@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.cli.layout import Item, list_items, wrap
-from supervisor.cli.terminal import PLAIN, Paint, width
+from supervisor.cli.terminal import PLAIN, Paint, crop_middle, width
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,31 @@ def test_no_line_is_wider_and_nothing_is_lost_that_fits(text: str, columns: int,
     assert max(map(width, lines)) <= columns
     if not lines[-1].endswith("…"):
         assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "cropped"),
+    [
+        ("", ""),
+        ("123456789012", "123456789012"),
+        ("abc defghi kl mn", "abc… kl mn"),
+        ("abcdefghijklmnop", "abc… jklmnop"),
+        ("日本語日本語日本語", "日… 語日本語"),
+    ],
+)
+def test_the_end_stays_where_the_middle_is_cut(text: str, cropped: str) -> None:
+    assert crop_middle(text, 12) == cropped
+
+
+@given(st.text(), st.integers(12, 80))
+def test_what_is_cropped_in_the_middle_fits_and_keeps_its_end(text: str, cells: int) -> None:
+    text = text.replace("\x1b", "")
+    cropped = crop_middle(text, cells)
+    assert width(cropped) <= cells
+    if cropped != text:
+        head, _, tail = cropped.partition("… ")
+        assert text.startswith(head)
+        assert text.endswith(tail)
 
 
 LONG = "word " * 30

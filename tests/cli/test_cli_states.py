@@ -34,8 +34,9 @@ def test_what_is_busy_is_well() -> None:
     told = headline(Episode("tts", ()), busy, NOON)
     assert told.startswith("tts is healthy since ")
     assert told.endswith("and busy now: transaction probe: put off: 1 request is in flight.")
-    limping = service("tts", state="busy", notice="on the CPU")
-    assert headline(Episode("tts", ()), limping, NOON).endswith(" Not as asked: on the CPU.")
+    limping = service("tts", state="busy", reason="speaks", notice="on the CPU")
+    told = headline(Episode("tts", ()), limping, NOON)
+    assert told.endswith(" and busy now, but not as asked: on the CPU. It is busy: speaks.")
 
 
 @pytest.mark.parametrize("state", AILING)

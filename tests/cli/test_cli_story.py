@@ -393,6 +393,47 @@ def test_a_notice_ends_in_one_full_stop() -> None:
         assert "but not as asked: Fetch the model. " in f"{told} "
 
 
+INCIDENT = (
+    "mps failed: NotImplementedError: The operator 'aten::_weight_norm_interface' is not currently "
+    "implemented for the MPS device. If you want this op to be considered for addition please "
+    "comment on https://github.com/pytorch/pytorch/issues/141287 and ment…; set "
+    "PYTORCH_ENABLE_MPS_FALLBACK=1 before the start (config/services.yaml, env of tts); the CPU is "
+    "used"
+)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("since", [3.0, 1e6])
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("healthy", ""),
+        ("busy", "transaction probe: put off: it works on something"),
+        ("busy", "readiness probe: 503 Service Unavailable, " + "much to do " * 20),
+    ],
+)
+@pytest.mark.parametrize("mishaps", [(), CRASH, (*CRASH, *HANG)])
+def test_what_helps_is_not_cut_off_a_notice(
+    columns: int, since: float, state: str, reason: str, mishaps: tuple[Line, ...]
+) -> None:
+    status = service("tts", state=state, reason=reason, since=since, restarts=1, notice=INCIDENT)
+    excerpt = Excerpt(TRACEBACK, 3)
+    told = tell(story(journal("tts", *START, *mishaps), status, excerpt), NOON, columns, PLAIN)
+    said = " ".join(told)
+    assert "not as asked: mps failed: NotImplementedError: The operator" in said
+    assert INCIDENT.partition("; ")[2] in said
+    assert len(told) <= LINES
+
+
+def test_what_helps_is_told_of_each_of_several_that_do_not_work_as_asked() -> None:
+    services = {f"s{at}": service(f"s{at}", notice=INCIDENT) for at in range(20)}
+    told = all_is_well(services, last_episodes(journal("s1", *CRASH)), NOON, COLUMNS)
+    said = " ".join(told)
+    assert said.count("; " + INCIDENT.partition("; ")[2]) == 4
+    assert "Not as asked: 16 more services; of each: atlasctl why NAME" in told
+    assert len(told) <= LINES
+
+
 TEXTS = st.one_of(
     st.sampled_from([line[2] for line in (*START, *CRASH, *HANG)]),
     st.text(max_size=300),

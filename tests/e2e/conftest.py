@@ -23,8 +23,8 @@ import yaml
 
 from supervisor import journal
 from supervisor.control.client import ControlClient, ControlError, DaemonNotRunning
-from supervisor.posix.environment import FLEET_MARK, fleet_mark
 from tests.ports import free_port as free_port
+from tests.remains import commands_of
 
 T = TypeVar("T")
 
@@ -125,16 +125,7 @@ class System:
 
         What has ended a moment later can still be told: holders and couriers come and go.
         """
-        mark = fleet_mark(str(self.state_dir))
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
-                    continue
-                words = process.cmdline()
-                if process.environ().get(FLEET_MARK) == mark or str(self.root) in " ".join(words):
-                    found.append((process, words))
-        return found
+        return commands_of(str(self.state_dir), lambda words: str(self.root) in " ".join(words))
 
     def processes(self) -> list[psutil.Process]:
         """Return every process of this system: daemon, sink, services and what they left."""

@@ -20,9 +20,9 @@ import pytest
 from supervisor.core.spec import LogSpec
 from supervisor.logs.rotation import reading_order
 from supervisor.output import Output
-from supervisor.posix.environment import FLEET_MARK, fleet_mark
 from supervisor.posix.reaper import Reaper
 from supervisor.posix.spawn import Command, seal_descriptors, spawn
+from tests.remains import commands_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -145,16 +145,7 @@ class Place:
 
     def commands(self) -> list[tuple[psutil.Process, list[str]]]:
         """Every sink, daemon and holder of this place that lives, and its command line."""
-        found = []
-        mark = fleet_mark(str(self.state))
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
-                    continue
-                words = process.cmdline()
-                if str(self.state) in words or process.environ().get(FLEET_MARK) == mark:
-                    found.append((process, words))
-        return found
+        return commands_of(str(self.state), lambda words: str(self.state) in words)
 
     def processes(self) -> list[psutil.Process]:
         return [process for process, _ in self.commands()]
