@@ -45,5 +45,6 @@ def _await_program(pid: int) -> None:
     time on a virtual machine whose other processor rests. Until then it is found by nothing.
     """
     deadline = time.monotonic() + _DEADLINE
-    while is_executing(pid) and time.monotonic() < deadline:
+    # A thread of the kernel has no memory, either, and tells that nobody may read it.
+    while is_executing(pid) and environment_of(pid) == {} and time.monotonic() < deadline:
         os.sched_yield()
