@@ -13,7 +13,6 @@ sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -24,7 +23,7 @@ from pathlib import Path
 from supervisor import __version__, memory, notification, upgrade
 from supervisor.api import Api, Busy, Life
 from supervisor.clocks import Clocks
-from supervisor.config import codec
+from supervisor.compiled import discard, take
 from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
 from supervisor.config.root import state_dir
@@ -43,7 +42,7 @@ from supervisor.output import Output
 from supervisor.posix.lock import EXIT_SECOND, DaemonLock, LockHeldError, lock_path
 from supervisor.posix.reaper import Reaper
 from supervisor.posix.spawn import keep_file_limit, seal_descriptors
-from supervisor.posix.state import UnsafePathError, check_own_file, private_directory
+from supervisor.posix.state import UnsafePathError, private_directory
 from supervisor.posix.tree import become_subreaper
 from supervisor.runtime import Runtime
 from supervisor.succession import Succession
@@ -66,7 +65,17 @@ def run(
     origin = Origin.here()
     notifier = notification.taken_from(os.environ, os.getpid())
     handover = upgrade.inherited(os.environ)
-    spec = _take_compiled(compiled, str(config)) or _load(str(config), bare=take_down)
+    proven = None if handover is None else take(handover.compiled, str(config))
+    trouble = ""
+    try:
+        spec = take(compiled, str(config)) or load(str(config))
+    except ConfigError as error:
+        if take_down:
+            spec = _bare(str(config))
+        elif proven is not None:
+            spec, trouble = proven, _not_valid_any_more(error)
+        else:
+            raise
     try:
         private_directory(spec.state_dir)
         private_directory(f"{spec.state_dir}/fifo")
@@ -88,7 +97,7 @@ def run(
         become_subreaper()
         os.chdir(spec.root)
         daemon = Daemon(spec, origin, lock, handover, notifier)
-        asyncio.run(daemon.serve(take_down=take_down))
+        asyncio.run(daemon.serve(take_down=take_down, trouble=trouble))
     except (BindError, OSError) as error:
         print(f"atlasctl: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -111,6 +120,8 @@ class Daemon:
         self._origin = origin
         self._lock = lock
         self._handover = handover
+        # Where a trial of new code leaves what it made of the configuration.
+        self._proven = f"{spec.state_dir}/compiled.{os.getpid()}"
         self._life = Life(time.monotonic(), 0 if handover is None else handover.upgrades)
         # Wall clock for stamps that people read; everything decided is decided by monotonic time.
         self._journal = Journal(spec.state_dir, time.time)
@@ -183,10 +194,11 @@ class Daemon:
 
     # Life ------------------------------------------------------------------------------------
 
-    async def serve(self, *, take_down: bool = False) -> None:
+    async def serve(self, *, take_down: bool = False, trouble: str = "") -> None:
         """Run until SIGTERM, SIGINT or a client's shutdown, and stop all services then.
 
-        With `take_down` that is at once, and nothing is started before.
+        With `take_down` that is at once, and nothing is started before. `trouble` is what went
+        wrong when there was no journal yet.
 
         An upgrade ends it too, and does not return: the new code goes on where this one was.
         """
@@ -200,6 +212,8 @@ class Daemon:
         self._make_logs_dir()
         topic = Topic.BEGAN if self._handover is None else Topic.UPGRADED
         self._journal.append("", topic, self._first_words())
+        if trouble:
+            self._complain(trouble)
         try:
             await self._output.start()
             if take_down:
@@ -297,7 +311,7 @@ class Daemon:
         """Return when what is installed has shown that it can go on from here. Raises Busy."""
         records = len(self._ledger.records())
         why = await upgrade.refusal(
-            self._origin, self._spec.source, records, self._machine.launcher
+            self._origin, self._spec.source, records, self._proven, self._machine.launcher
         )
         if why is not None:
             raise Busy(
@@ -309,6 +323,7 @@ class Daemon:
                 while not self._runtime.steady():
                     await self._runtime.changed()
         except TimeoutError:
+            discard(self._proven)
             raise Busy(
                 f"services have been starting or stopping for {upgrade.SETTLE_TIMEOUT:g} s",
                 "wait until `atlasctl status` shows none of that, then try again",
@@ -318,7 +333,9 @@ class Daemon:
         """Let the installed code take this process over. Returns only if that cannot be done."""
         await self._courier.close(at_once=True)
         control = await self._server.pause()
-        handover = Handover(self._lock.fileno(), control, self._life.upgrades + 1, __version__)
+        handover = Handover(
+            self._lock.fileno(), control, self._life.upgrades + 1, __version__, self._proven
+        )
         # Who dies from here on stays unreaped for the new code; the ends of others are handled now.
         self._reaper.close()
         await upgrade.hold_signals()
@@ -330,6 +347,7 @@ class Daemon:
             except OSError as error:
                 self._complain(f"cannot execute {self._origin.argv[0]}: {error.strerror}")
             self._life.ending.clear()
+        discard(self._proven)
         upgrade.release_signals()
         self._reaper.start()
         await self._server.start()
@@ -399,35 +417,22 @@ class Daemon:
             self._complain(f"cannot make the log folder {self._spec.logs_dir}: {error.strerror}")
 
 
-def _load(config: str, *, bare: bool) -> FleetSpec:
-    """Compile a configuration; with `bare`, what is not valid is as if it named no service.
+def _bare(config: str) -> FleetSpec:
+    """Return what goes for a configuration that is not valid where everything is to end.
 
-    To end what is there must be possible in the middle of an edit too. Raises ConfigError.
+    That must be possible in the middle of an edit too.
     """
-    try:
-        return load(config)
-    except ConfigError:
-        if not bare:
-            raise
-        state = state_dir(config, os.environ)
-        root = os.path.dirname(state)
-        return FleetSpec(os.path.abspath(config), root, state, os.path.join(root, "logs"))
+    state = state_dir(config, os.environ)
+    root = os.path.dirname(state)
+    return FleetSpec(os.path.abspath(config), root, state, os.path.join(root, "logs"))
 
 
-def _take_compiled(path: str, config: str) -> FleetSpec | None:
-    """Return the configuration that `up` has left for us, which is gone then, or None."""
-    if not path:
-        return None
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(fd, "rb") as file:
-            check_own_file(os.fstat(fd), path)
-            os.unlink(path)
-            spec = codec.decode(FleetSpec, json.load(file))
-    except (OSError, ValueError, UnsafePathError):
-        # Gone after an upgrade, which starts us with the same arguments; or of another release.
-        return None
-    return spec if spec.source == os.path.abspath(config) else None
+def _not_valid_any_more(error: ConfigError) -> str:
+    first = str(error).splitlines()[0]
+    return (
+        f"{first}; going on with the configuration as it was when the upgrade was tried: correct "
+        "it, then atlasctl reload"
+    )
 
 
 def _is_watched(fd: int) -> bool:

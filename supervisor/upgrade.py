@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from supervisor.core.spec import ExecCheck
 from supervisor.launcher import Launcher
@@ -40,6 +40,11 @@ class Handover:
     """How often this process has executed itself anew, this time included."""
     version: str
     """Of the old code."""
+    compiled: str = ""
+    """Where the trial has left what it made of the configuration (`supervisor.compiled`)."""
+
+
+_TOLD = frozenset(field.name for field in fields(Handover))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +68,26 @@ def inherited(environ: "os._Environ[str]") -> Handover | None:
     if text is None:
         return None
     try:
-        handover = Handover(**json.loads(text))
+        told = json.loads(text)
+        # Code of another release may have more to tell.
+        handover = Handover(**{key: told[key] for key in told.keys() & _TOLD})
         os.fstat(handover.lock)
         os.fstat(handover.control)
-    except (ValueError, TypeError, OSError):
+    except (ValueError, TypeError, AttributeError, OSError):
         return None  # the variable was set by somebody else
     return handover
 
 
-async def refusal(origin: Origin, config: str, records: int, launcher: Launcher) -> str | None:
+async def refusal(
+    origin: Origin, config: str, records: int, compiled: str, launcher: Launcher
+) -> str | None:
     """Return why the code that is installed now cannot take over, or None if it has shown it can.
 
-    `records` is how many records of the ledger it must be able to read.
+    `records` is how many records of the ledger it must be able to read, `compiled` the file in
+    which it leaves what it makes of the configuration.
     """
-    command = (sys.executable, "-P", "-m", "supervisor.trial", "--records", str(records), config)
+    asked = ("--records", str(records), "--compiled", compiled, config)
+    command = (sys.executable, "-P", "-m", "supervisor.trial", *asked)
     result = await exec_probe(
         ExecCheck(command), TRIAL_TIMEOUT, origin.cwd, origin.env, launcher.run
     )

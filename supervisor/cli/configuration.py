@@ -62,7 +62,8 @@ def run(call: Invocation) -> int:
     from supervisor.daemon import run as supervise
 
     if not call.login:
-        config = Path(call.system().config)
+        # After an upgrade it need not be readable any more.
+        config = Path(call.config_file())
         return supervise(config, take_down=call.take_down, compiled=call.compiled)
     from supervisor.cli.daemon_log import take_log
 

@@ -278,6 +278,30 @@ def test_code_that_fails_only_when_it_runs_costs_the_daemon_and_no_service(
     assert_lines_are_whole(installed)
 
 
+@pytest.mark.parametrize(
+    "damage", ["open(asked.config, 'a').write('[')", "os.unlink(asked.config)"]
+)
+def test_a_configuration_that_is_broken_after_the_trial_costs_nothing(
+    installed: Installed, damage: str
+) -> None:
+    installed.write({"a": {"command": SLEEPER}})
+    installed.ctl("up")
+    whole = installed.config.read_text()
+    before = installed.runs(), installed.daemon_pid()
+    # Between the trial's last word and the new code's first.
+    installed.edit("trial.py", "    print(__version__)", f"    import os; {damage}; print('fit')")
+    installed.ctl("upgrade", check=None)
+    installed.config.write_text(whole)
+    assert (installed.runs(), installed.daemon_pid()) == before
+    assert installed.upgrades() == 1
+    (trouble,) = (e for e in read(str(installed.state_dir)) if e.topic == "trouble")
+    assert trouble.text.startswith(str(installed.config))
+    assert trouble.text.endswith("when the upgrade was tried: correct it, then atlasctl reload")
+    assert [p.name for p in installed.state_dir.iterdir() if "compiled" in p.name] == []
+    installed.ctl("reload")
+    assert installed.runs() == before[0]
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.01, 0.03, 0.1, 0.2, 0.4])
 def test_killed_in_the_middle_of_an_upgrade_it_is_followed_by_another(
     installed: Installed, delay: float
