@@ -310,6 +310,7 @@ class Daemon:
     async def _prove_new_code(self) -> None:
         """Return when what is installed has shown that it can go on from here. Raises Busy."""
         records = len(self._ledger.records())
+        discard(self._proven)  # of an earlier trial
         why = await upgrade.refusal(
             self._origin, self._spec.source, records, self._proven, self._machine.launcher
         )
@@ -323,7 +324,6 @@ class Daemon:
                 while not self._runtime.steady():
                     await self._runtime.changed()
         except TimeoutError:
-            discard(self._proven)
             raise Busy(
                 f"services have been starting or stopping for {upgrade.SETTLE_TIMEOUT:g} s",
                 "wait until `atlasctl status` shows none of that, then try again",
@@ -347,7 +347,6 @@ class Daemon:
             except OSError as error:
                 self._complain(f"cannot execute {self._origin.argv[0]}: {error.strerror}")
             self._life.ending.clear()
-        discard(self._proven)
         upgrade.release_signals()
         self._reaper.start()
         await self._server.start()

@@ -233,10 +233,14 @@ def _wait_for(
         case "restart":
             first_runs = first_runs_after_restart(known)
 
+    going_down: set[str] = set()
+
     def judge(service: ServiceStatus, fleet: Mapping[str, ServiceStatus]) -> Progress:
-        if verb == "stop":
-            return progress_down(service)
         name = service["name"]
+        if verb == "stop":
+            if service["goal"] == "down":
+                going_down.add(name)
+            return progress_down(service, overruled=name in going_down)
         first_run = first_runs.get(name, 0)
         if call.rolling:
             old_pid = before[name]["pid"] if name in before else None

@@ -175,11 +175,14 @@ def _waits_in_vain(
     return False
 
 
-def progress_down(service: ServiceStatus) -> Progress:
-    """Return how far a service is on its way down."""
+def progress_down(service: ServiceStatus, *, overruled: bool = False) -> Progress:
+    """Return how far a service is on its way down.
+
+    `overruled`: where it is to be up it was to be down already, so somebody has started it since.
+    Else it is a stop that waits until its dependents have ended.
+    """
     if service["goal"] == "up":
-        # A stop that waits until its dependents have ended, or somebody's start after it.
-        return Underway()
+        return Lost("somebody has asked to start it meanwhile") if overruled else Underway()
     if service["state"] == "stopped":
         return Reached()
     return Lost(service["reason"]) if service["state"] == "failed" else Underway()

@@ -246,6 +246,18 @@ def test_stop_waits_for_the_end(root: Path, ctl: Ctl) -> None:
     assert out.splitlines()[-1].startswith("tts: stopped after")
 
 
+def test_stop_does_not_wait_for_what_somebody_has_started_meanwhile(root: Path, ctl: Ctl) -> None:
+    waiting = service("tts", reason="stop asked: by a client; waiting for bot to end")
+    stopping = service("tts", state="stopping", goal="down", reason="stop asked: by a client")
+    again = service("tts", state="stopping", reason="start asked: by a client")
+    with FakeDaemon(root, UP) as fake:
+        fake.after = lambda: [[waiting], [waiting], [stopping], [again]]
+        code, out, _ = ctl("stop", "tts")
+    assert code == 1
+    assert out.splitlines()[-1].startswith("tts: stopping after")
+    assert out.splitlines()[-1].endswith("somebody has asked to start it meanwhile")
+
+
 def test_stop_says_what_is_left(root: Path, ctl: Ctl) -> None:
     left = down("tts", state="failed", reason="not wholly stopped: pid 77 (sh -c trap)")
     with FakeDaemon(root, UP) as fake:
