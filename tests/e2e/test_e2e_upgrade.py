@@ -260,13 +260,13 @@ def test_code_that_fails_only_when_it_runs_costs_the_daemon_and_no_service(
     write(installed, port)
     up(installed)
     before = installed.runs()
-    serve = "    async def serve(self, *, take_down: bool = False) -> None:\n"
-    broken = f"{serve}        raise RuntimeError('too late')\n\n    async def _(self) -> None:\n"
-    installed.edit("daemon.py", serve, broken)
+    serves = '        self._journal.append("", topic, self._first_words())\n'
+    broken = "        raise RuntimeError('too late')\n"
+    installed.edit("daemon.py", serves, broken)
     said = installed.ctl("upgrade", check=None)
     assert said.returncode != 0
     assert "atlasctl up" in said.stderr
-    installed.edit("daemon.py", broken, serve)
+    installed.edit("daemon.py", broken, serves)
     with closed_loop(port, echo, 2) as clients:
         installed.ctl("up", "--no-wait", "web")
         assert installed.upgrades() == 0, "it is another process"
