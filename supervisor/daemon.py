@@ -317,7 +317,7 @@ class Daemon:
         if why is not None:
             raise Busy(
                 f"the installed code did not prove itself: {why}",
-                "this daemon goes on as it was; correct the installation and try again",
+                "this daemon goes on as it was; correct what it names and try again",
             )
         try:
             async with asyncio.timeout(upgrade.SETTLE_TIMEOUT):
