@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from supervisor.cli import log_files
+from supervisor.cli import log_files, status
 from supervisor.cli.connection import System
 from supervisor.cli.daemon_log import open_log
 from supervisor.cli.launch import running
@@ -17,7 +17,7 @@ from supervisor.control.messages import FleetStatus, ServiceStatus
 from supervisor.control.server import Reply
 from supervisor.ledger import Ledger, Record
 from supervisor.posix.identity import identify
-from tests.cli.fake_daemon import FakeDaemon, write_journal
+from tests.cli.fake_daemon import DEADLINE, FakeDaemon, write_journal
 from tests.cli.fleets import Ctl, down, journal, service
 
 YAML = """\
@@ -102,7 +102,11 @@ def test_an_unknown_service_gets_a_suggestion(root: Path, ctl: Ctl) -> None:
         assert err == "atlasctl: no service is called 'xyz'; there are: tts, stt, extra\n"
 
 
-def test_names_for_completion_come_from_the_daemon_or_the_yaml(root: Path, ctl: Ctl) -> None:
+def test_names_for_completion_come_from_the_daemon_or_the_yaml(
+    root: Path, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who completes a word waits no longer than this; a busy machine may need more.
+    monkeypatch.setattr(status, "PATIENCE", DEADLINE)
     assert ctl("_services") == (0, "tts\nstt\nextra\n", "")
     with FakeDaemon(root, UP[:1]):
         assert ctl("_services") == (0, "tts\n", "")
