@@ -14,6 +14,11 @@ from supervisor.core.spec import FleetSpec
 from supervisor.posix.state import UnsafePathError, check_own_file, write_whole
 
 
+def path_of_ours(state_dir: str) -> str:
+    """Return where a file of this process has its place."""
+    return os.path.join(state_dir, f"compiled.{os.getpid()}")
+
+
 def leave(spec: FleetSpec, path: str) -> bool:
     """Write it down for `take`; False if that cannot be."""
     try:

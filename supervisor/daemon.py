@@ -23,7 +23,7 @@ from pathlib import Path
 from supervisor import __version__, memory, notification, upgrade
 from supervisor.api import Api, Busy, Life
 from supervisor.clocks import Clocks
-from supervisor.compiled import discard, take
+from supervisor.compiled import discard, path_of_ours, take
 from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
 from supervisor.config.root import state_dir
@@ -121,7 +121,7 @@ class Daemon:
         self._lock = lock
         self._handover = handover
         # Where a trial of new code leaves what it made of the configuration.
-        self._proven = f"{spec.state_dir}/compiled.{os.getpid()}"
+        self._proven = path_of_ours(spec.state_dir)
         self._life = Life(time.monotonic(), 0 if handover is None else handover.upgrades)
         # Wall clock for stamps that people read; everything decided is decided by monotonic time.
         self._journal = Journal(spec.state_dir, time.time)
@@ -427,10 +427,9 @@ def _bare(config: str) -> FleetSpec:
 
 
 def _not_valid_any_more(error: ConfigError) -> str:
-    first = str(error).splitlines()[0]
     return (
-        f"{first}; going on with the configuration as it was when the upgrade was tried: correct "
-        "it, then atlasctl reload"
+        f"{error.problems[0]}; going on with the configuration as it was when the upgrade was "
+        "tried: correct it, then atlasctl reload"
     )
 
 

@@ -11,14 +11,13 @@ from supervisor.cli import wording
 from supervisor.cli.connection import short_path
 from supervisor.cli.exits import ExitStatus
 from supervisor.cli.invocation import Invocation
-from supervisor.config.discovery import find_config
+from supervisor.config.discovery import config_path
 from supervisor.config.loader import load
 from supervisor.config.problems import ConfigError
 
 
 def _file(call: Invocation) -> str:
-    named = call.file or call.config
-    return os.path.abspath(named) if named else str(find_config(os.getcwd(), os.environ))
+    return config_path(call.file or call.config, os.getcwd(), os.environ)
 
 
 def validate(call: Invocation) -> int:
@@ -63,7 +62,7 @@ def run(call: Invocation) -> int:
 
     if not call.login:
         # After an upgrade it need not be readable any more.
-        config = Path(call.config_file())
+        config = Path(_file(call))
         return supervise(config, take_down=call.take_down, compiled=call.compiled)
     from supervisor.cli.daemon_log import take_log
 

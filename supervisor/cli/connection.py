@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from supervisor.cli.exits import CommandError, ExitStatus
-from supervisor.config.discovery import find_config
+from supervisor.config.discovery import config_path, find_config
 from supervisor.config.problems import ConfigError
 from supervisor.config.root import state_dir
 from supervisor.control.client import ControlClient, ControlError, DaemonNotRunning
@@ -55,7 +55,7 @@ def locate(named: str | None, start_dir: str, environ: Mapping[str, str]) -> Sys
 
     Raises ConfigError if there is none or it cannot be read; it need not be valid.
     """
-    config = os.path.abspath(named) if named else os.fspath(find_config(start_dir, environ))
+    config = config_path(named, start_dir, environ)
     return System(config, state_dir(config, environ))
 
 

@@ -86,14 +86,6 @@ class Invocation:
     speaker: str = "tts"
     """The service that speaks."""
 
-    def config_file(self) -> str:
-        """Return the absolute path of the YAML file, read or not. Raises ConfigError."""
-        from supervisor.config.discovery import find_config
-
-        if self.config:
-            return os.path.abspath(self.config)
-        return os.fspath(find_config(os.getcwd(), os.environ))
-
     def system(self) -> "System":
         """Find the system that this is about. Raises ConfigError."""
         from supervisor.cli.connection import locate

@@ -13,7 +13,7 @@ from supervisor.cli.connection import System, fleet_status
 from supervisor.cli.daemon_log import LOG_NAME, open_log, size_of, what_it_said
 from supervisor.cli.exits import CommandError, ExitStatus
 from supervisor.cli.terminal import warn
-from supervisor.compiled import leave
+from supervisor.compiled import leave, path_of_ours
 from supervisor.control.client import ControlError, DaemonNotRunning
 from supervisor.control.messages import FleetStatus
 from supervisor.core.spec import FleetSpec
@@ -161,7 +161,7 @@ def daemon_command(system: System) -> tuple[str, ...]:
 
 def _compiled(spec: FleetSpec) -> str:
     """Write down what the YAML has come to, and return the path; "" if that cannot be."""
-    path = os.path.join(spec.state_dir, f"compiled.{os.getpid()}")
+    path = path_of_ours(spec.state_dir)
     return path if leave(spec, path) else ""
 
 

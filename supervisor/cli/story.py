@@ -199,12 +199,14 @@ def tell(story: Story, now: float, columns: int, paint: Paint, lines: int = LINE
 
 def _first_lines(story: Story, now: float, columns: int) -> list[str]:
     """Return the headline, with as much of the notice as leaves room for its other sentences."""
-    *longer, shortest = (
-        headline(story.episode, story.status, now, story.left_running, room=room)
-        for room in (NOTICE, NOTICE * 3 // 4, NOTICE // 2)
-    )
-    fits = (text for text in longer if len(wrap(text, columns, _HEADLINE + 1)) <= _HEADLINE)
-    return wrap(next(fits, shortest), columns, _HEADLINE)
+
+    def told(room: int, most: int) -> list[str]:
+        text = headline(story.episode, story.status, now, story.left_running, room=room)
+        return wrap(text, columns, most)
+
+    longer = (told(room, _HEADLINE + 1) for room in (NOTICE, NOTICE * 3 // 4))
+    fitting = (lines for lines in longer if len(lines) <= _HEADLINE)
+    return next(fitting, None) or told(NOTICE // 2, _HEADLINE)
 
 
 def _quotation(story: Story, columns: int) -> tuple[list[str], list[str]]:

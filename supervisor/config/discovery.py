@@ -10,6 +10,14 @@ VARIABLE = "ATLAS_CONFIG"
 _NAMES = (os.path.join("config", "services.yaml"), "services.yaml")
 
 
+def config_path(named: str | None, start_dir: str, environ: Mapping[str, str]) -> str:
+    """Return the absolute path of the file named on the command line, or of the one that is found.
+
+    Raises ConfigError if none is named or found; one that is named need not exist.
+    """
+    return os.path.abspath(named) if named else os.fspath(find_config(start_dir, environ))
+
+
 def find_config(start_dir: str | os.PathLike[str], environ: Mapping[str, str]) -> Path:
     """Return the absolute path of the YAML file.
 

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from supervisor.config.discovery import find_config
+from supervisor.config.discovery import config_path
 from supervisor.config.problems import ConfigError
 from supervisor.config.root import state_dir
 from supervisor.control.client import ControlClient
@@ -29,10 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT."""
     asked = _arguments(argv)
     try:
-        named = asked.config
-        config = (
-            os.path.abspath(named) if named else os.fspath(find_config(os.getcwd(), os.environ))
-        )
+        config = config_path(asked.config, os.getcwd(), os.environ)
         folder = state_dir(config)
         daemon = ControlClient(folder, DAEMON_SECONDS)
     except (ConfigError, SocketPathError) as error:

@@ -20,7 +20,7 @@ _SHOWN = 200
 def find_own(fleet: str, argv: Sequence[str]) -> list[ProcessIdentity]:
     """Return the processes that run just `argv`, marked as of this fleet and of no run of it.
 
-    One pass over the process table; environment and command line of every session leader in it.
+    One pass over the process table, and the environment of every session leader in it.
     """
     found = []
     for row in system.read_table(usage=False).values():
@@ -28,9 +28,8 @@ def find_own(fleet: str, argv: Sequence[str]) -> list[ProcessIdentity]:
             continue
         # First, since it waits for what is just executing its program: that has no words either.
         environment = system.environment(row.pid) or {}
-        if system.command_line(row.pid) != tuple(argv):
-            continue
-        if environment.get(FLEET_MARK) == fleet and UNIT_MARK not in environment:
+        ours = environment.get(FLEET_MARK) == fleet and UNIT_MARK not in environment
+        if ours and system.command_line(row.pid) == tuple(argv):
             identity = identify_row(row)
             if identity is not None:
                 found.append(identity)
