@@ -218,8 +218,11 @@ def test_a_service_without_probes_recovers_when_it_runs_and_not_when_it_only_sta
     target = to(hooks, Transition.CRASHED, Transition.RECOVERED)
     post.happens(Topic.RESTARTING, Topic.STARTED, Topic.RESTARTING, Topic.STARTED)
     post.run(target, unproven=("tts",))
-    assert [got.json["event"] for got in hooks.got] == ["crashed", "recovered"]
-    assert [got.json["count"] for got in hooks.got] == [2, 1]
+    # The second crash is told with the first, unless that was already under way.
+    *crashes, last = hooks.got
+    assert {got.json["event"] for got in crashes} == {"crashed"}
+    assert sum(got.json["count"] for got in crashes) == 2
+    assert (last.json["event"], last.json["count"]) == ("recovered", 1)
 
 
 def test_the_next_courier_takes_over_from_one_that_waits(post: Post, hooks: HookServer) -> None:

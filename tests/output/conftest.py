@@ -178,6 +178,12 @@ def open_descriptors() -> set[int]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def _sink_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an answer of the sink take its time: `status` does without one after a moment."""
+    monkeypatch.setattr("supervisor.output.STATS_TIMEOUT", DEADLINE)
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     # The shell that runs the tests may have left descriptors open, as one may in the daemon.

@@ -42,6 +42,7 @@ async def test_last_words_survive_daemon_and_sink(
         if opened:
             output.open("tts", policy)
         await until(lambda: not lives(old.pid), "the old holder has an heir")
+        await until(lambda: b"very last" in place.content("tts"), "the new sink has read it")
         lines = place.content("tts").decode().splitlines()
         assert lines[:1001] == ["ready", *(f"line {n}" for n in range(1000))]
         assert lines[-1] == "RuntimeError: the very last word"
@@ -164,7 +165,7 @@ async def test_a_sink_that_cannot_come_leaves_the_last_lines_to_the_next_daemon(
     (place.state / "sink.lock").rmdir()
     async with place.output():
         await until(lambda: not lives(old.pid), "the old holder has an heir")
-        assert place.content("tts") == b"unread\n"
+        await until(lambda: place.content("tts") == b"unread\n", "the new sink has read it")
 
 
 async def test_a_service_that_is_gone_leaves_its_last_lines_and_no_fifo(place: Place) -> None:

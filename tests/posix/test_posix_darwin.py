@@ -127,7 +127,7 @@ class Kernel:
         room, size = size._obj.value, size._obj
         if old is None:
             size.value = len(told) + 5 * 648
-            self.processes += [kinfo(9000 + at, 2) for at in range(self.grows)]
+            self.processes += [kinfo(2000 + os.getpid() + at, 2) for at in range(self.grows)]
             return 0
         if room < len(told) or len(rows) > self.most:
             ctypes.set_errno(errno.ENOMEM)
@@ -178,7 +178,8 @@ def test_zombie_and_another_users_process_have_a_row(kernel: Callable[..., Kerne
 
 
 def test_table_that_grows_while_it_is_read_is_read_again(kernel: Callable[..., Kernel]) -> None:
-    made = kernel(kinfo(os.getpid(), 2), *(kinfo(8000 + at, 3) for at in range(600)))
+    # Numbers that are not ours: a fixed range was, in a process that came to be numbered so.
+    made = kernel(*(kinfo(os.getpid() + at, 3) for at in range(601)))
     made.grows = 7
     table = darwin.read_table(usage=False)
     assert len(table) == 601 + 7

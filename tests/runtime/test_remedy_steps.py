@@ -11,7 +11,7 @@ import pytest
 from supervisor.core.spec import FileExists, PortFree, RemedyCommand, RemedyStep, Succeeds, WaitFor
 from supervisor.posix.spawn import SpawnError
 from supervisor.remedy_steps import Ground, take
-from tests.probes.test_exec_probe import reaping, until_gone
+from tests.probes.test_exec_probe import reaping
 
 DEADLINE = 30.0
 OFTEN = 0.01
@@ -99,10 +99,11 @@ async def test_what_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
             while not _text(tmp_path / "pid"):  # noqa: ASYNC110 - a file tells nobody
                 await asyncio.sleep(OFTEN)
             pid = int(_text(tmp_path / "pid"))
+            end = launcher.exited(pid)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await until_gone(pid)
+            await end
 
 
 def _text(path: Path) -> str:

@@ -12,12 +12,14 @@ import os
 import socket
 import sys
 
+from supervisor import output as outputs
 from supervisor.core.spec import LogSpec
 from supervisor.output import Output
 from supervisor.posix.reaper import Reaper
 from supervisor.posix.spawn import Command, spawn
 
 PAUSE = 0.005
+outputs.STATS_TIMEOUT = 20.0  # an answer says that the sink has all that came before
 
 
 async def main() -> None:
