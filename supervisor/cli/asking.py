@@ -152,6 +152,8 @@ def _read(child: _Child, output: int, errors: int, deadline: float) -> Ran:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
+            # Asked before the look: what it says between the two would be lost.
+            had_ended = child.has_ended()
             ready = selector.select(min(left, _LOOK_EVERY))
             for key, _ in ready:
                 data = os.read(key.fd, _CHUNK)
@@ -161,7 +163,7 @@ def _read(child: _Child, output: int, errors: int, deadline: float) -> Ran:
                     printed += data
                 else:
                     complaints = (complaints + data)[-4 * _SHOWN :]
-            if not ready and child.has_ended():
+            if not ready and had_ended:
                 break  # what it has started keeps its pipes, and prints nothing
     while len(printed) <= MAX_OUTPUT and not child.has_ended() and time.monotonic() < deadline:
         time.sleep(_PAUSE)
