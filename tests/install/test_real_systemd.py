@@ -126,7 +126,13 @@ def test_no_other_try_where_it_would_not_help(session: Session) -> None:
 
 def test_uninstall_calls_off_a_restart_that_was_due(session: Session) -> None:
     session.ctl("install")
-    unit, killed = session.item.name, session.kill_daemon()
+    unit = session.item.name
+    # Due for long: on a busy machine it had come before `uninstall`, and what runs goes on.
+    extra = session.item.with_name(f"{unit}.d")
+    extra.mkdir()
+    (extra / "later.conf").write_text("[Service]\nRestartSec=1000\n")
+    session.systemd.run(["systemctl", "--user", "daemon-reload"])
+    killed = session.kill_daemon()
     session.ctl("uninstall")
     assert session.systemd.show(unit, "ActiveState") in ("inactive", "failed")
     session.ctl("up")
