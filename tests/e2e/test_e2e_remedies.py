@@ -263,7 +263,8 @@ def test_what_an_older_run_has_said_is_no_reason_to_treat_the_present_one(system
         {
             "job": {
                 "command": ["sh", "-c", says_and_dies],
-                "restart": {"backoff": {"first": "10ms", "jitter": 0}},
+                # At once after the first death; after the second there is time to hear of it.
+                "restart": {"backoff": {"first": "50ms", "factor": 100, "jitter": 0}},
                 "remedies": [
                     {
                         "when": {"output": "cache is corrupt"},
