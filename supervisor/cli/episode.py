@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from supervisor.core.causes import Kind
+from supervisor.core.causes import AS_ASKED_AGAIN, Kind
 from supervisor.core.effects import Topic
 from supervisor.journal import Entry
 
@@ -90,6 +90,15 @@ class Episode:
     def failure(self) -> Entry | None:
         """Return the last sign of trouble that is about a run, or None if there was no trouble."""
         return next((e for e in reversed(self.troubles()) if e.run is not None), None)
+
+    def notice(self) -> Entry | None:
+        """Return what the last run said is not as asked, if that holds for all that is known."""
+        for entry in reversed(self.own):
+            if entry.topic == Topic.NOTICE:
+                return None if entry.text == AS_ASKED_AGAIN else entry
+            if entry.topic in (Topic.STARTED, Topic.EXITED):
+                return None
+        return None
 
 
 def last_episode(service: str, journal: Sequence[Entry]) -> Episode:

@@ -38,7 +38,7 @@ def headline(
     """
     name = printable(episode.service)
     if status is None:
-        sentences = _without_daemon(name, episode, now, left_running)
+        sentences = _without_daemon(name, episode, now, left_running, room)
     else:
         sentences = [_present(name, status, now, room)]
         if is_calm(episode, status):
@@ -68,7 +68,9 @@ _QUIET = (
 )
 
 
-def _without_daemon(name: str, episode: Episode, now: float, left_running: str) -> list[str]:
+def _without_daemon(
+    name: str, episode: Episode, now: float, left_running: str, room: int
+) -> list[str]:
     sentence = "No supervisor runs."
     if left_running:
         sentence = (
@@ -77,9 +79,16 @@ def _without_daemon(name: str, episode: Episode, now: float, left_running: str) 
         )
     if not episode.own:
         return [sentence, f"Nothing is written of {name}."]
-    last = episode.own[-1]
-    when = wording.clock(last.at, now)
-    return [sentence, f"The last that is known of {name}, at {when}: {_short(words(last))}."]
+    sentences, last, notice = [sentence], episode.own[-1], episode.notice()
+    if notice is not None:
+        when = wording.clock(notice.at, now)
+        told = _sentence(crop_middle(plainly(notice.text), room))
+        sentences.append(f"At {when} {name} worked, but not as asked: {told}")
+    if last is not notice:
+        known = _sentence(_short(words(last)))
+        when = wording.clock(last.at, now)
+        sentences.append(f"The last that is known of {name}, at {when}: {known}")
+    return sentences
 
 
 def state_in_journal(episode: Episode) -> str:

@@ -23,6 +23,8 @@ class Kind(StrEnum):
 
 ASKED_WORDS = ("start asked", "stop asked", "restart asked")
 """How the words of a service begin when somebody's wish, not a verdict, moves it."""
+AS_ASKED_AGAIN = "it works as asked again"
+"""What is told when a service has no notice any more."""
 
 KINDS: Mapping[str, Kind] = {
     Topic.ASKED: Kind.ASKED,

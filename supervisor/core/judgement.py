@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import assert_never
 
+from supervisor.core.causes import AS_ASKED_AGAIN
 from supervisor.core.events import ProbeResult, RunId
 from supervisor.core.health import Health, Tally, in_a_row, until_next, watched
 from supervisor.core.patience import is_excused, soon
@@ -143,7 +144,7 @@ def _notice_change(health: Health, now: float) -> tuple[Health, tuple[Noticed, .
     if notice == health.told_notice or len(recent) >= NOTICES:
         return health, ()
     health = replace(health, told_notice=notice, notices_at=(*recent, now))
-    return health, (Noticed(notice or "it works as asked again"),)
+    return health, (Noticed(notice or AS_ASKED_AGAIN),)
 
 
 def _excuse(

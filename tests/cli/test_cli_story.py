@@ -17,7 +17,7 @@ from supervisor.cli.story import LINES, Story, all_is_well, tell, tell_several
 from supervisor.cli.telling import STATE_AFTER, event_line, items
 from supervisor.cli.terminal import PLAIN, Paint, width
 from supervisor.control.messages import ServiceStatus
-from supervisor.core.causes import Causes, Kind
+from supervisor.core.causes import AS_ASKED_AGAIN, Causes, Kind
 from supervisor.core.effects import Topic
 from supervisor.journal import Entry
 from tests.cli.conftest import Golden
@@ -423,6 +423,34 @@ def test_what_helps_is_not_cut_off_a_notice(
     assert "not as asked: mps failed: NotImplementedError: The operator" in said
     assert INCIDENT.partition("; ")[2] in said
     assert len(told) <= LINES
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("later", [(), *((line,) for line in HANG[:1])])
+@pytest.mark.parametrize("mishaps", [(), CRASH, (*CRASH, *HANG, *CRASH)])
+def test_what_helps_is_told_where_no_daemon_runs(
+    columns: int, later: tuple[Line, ...], mishaps: tuple[Line, ...]
+) -> None:
+    """And its server complains at length that the daemon's connection has broken."""
+    lines = (*START, *mishaps, (NOON - 60, "notice", INCIDENT, 4), *later)
+    told = tell(story(journal("tts", *lines), None, Excerpt(TRACEBACK, 3)), NOON, columns, PLAIN)
+    said = " ".join(told)
+    assert "not as asked: mps failed: NotImplementedError: The operator" in said
+    assert INCIDENT.partition("; ")[2] in said
+    assert len(told) <= LINES
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        (NOON - 50, "notice", AS_ASKED_AGAIN, 4),
+        (NOON - 50, "exited", "exited with code 0", 4),
+        (NOON - 50, "started", "run 5 started, pid 102", 5),
+    ],
+)
+def test_a_notice_that_holds_no_more_is_not_told_of_the_present(then: Line) -> None:
+    lines = (*START, *CRASH, (NOON - 60, "notice", INCIDENT, 4), then)
+    assert "not as asked" not in headline(last_episode("tts", journal("tts", *lines)), None, NOON)
 
 
 def test_what_helps_is_told_of_each_of_several_that_do_not_work_as_asked() -> None:
