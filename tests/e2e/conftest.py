@@ -164,11 +164,13 @@ def eventually(what: str, look: Callable[[], T | None], within: float = DEADLINE
 
     For what announces itself by no event: a foreign process, a file, a port.
     """
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while True:
         with contextlib.suppress(OSError, ControlError, DaemonNotRunning, psutil.Error):
             seen = look()
             if seen is not None and seen is not False:
                 return seen
-        assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        _PAUSE.wait(0.01)
+        waited = time.monotonic() - began
+        assert waited < within, f"not within {within} s: {what}"
+        # The longer, the rarer: a look takes a processor from those who are waited for.
+        _PAUSE.wait(min(0.05, max(0.01, waited / 10)))

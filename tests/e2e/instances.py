@@ -26,7 +26,9 @@ class Watch:
 
     def __post_init__(self) -> None:
         self._mark = fleet_mark(str(self.state_dir)).encode()
-        self._known: dict[tuple[int, bytes], str | None] = {}
+        self._units: dict[tuple[int, bytes], str] = {}
+        self._strangers: set[int] = set()
+        """Looked at no more while they live: most are, and a look at all took half a processor."""
         self._first_seen: dict[tuple[int, bytes], float] = {}
         self._over = threading.Event()
         self._failure: BaseException | None = None
@@ -54,17 +56,17 @@ class Watch:
         self.looks += 1
         by_unit: dict[str, list[tuple[int, bytes]]] = {}
         present = set()
-        for name in os.listdir("/proc"):
-            if not name.isdecimal():
-                continue
-            process = _alive(int(name))
+        pids = {int(name) for name in os.listdir("/proc") if name.isdecimal()}
+        self._strangers &= pids
+        for pid in pids - self._strangers:
+            process = _alive(pid)
             if process is None:
                 continue
             present.add(process)
             unit = self._unit_of(process)
             if unit is not None:
                 by_unit.setdefault(unit, []).append(process)
-        self._known = {p: u for p, u in self._known.items() if p in present}
+        self._units = {p: u for p, u in self._units.items() if p in present}
         self._first_seen = {p: at for p, at in self._first_seen.items() if p in present}
         for unit, processes in by_unit.items():
             together = [p for p in processes if _alive(p[0]) == p]
@@ -73,33 +75,33 @@ class Watch:
                 self.crowds.append(f"{unit}: {[_shown(pid) for pid, _ in together]}")
 
     def _unit_of(self, process: tuple[int, bytes]) -> str | None:
-        if process in self._known:
-            return self._known[process]
-        try:
-            environment = Path(f"/proc/{process[0]}/environ").read_bytes().split(b"\0")
-        except OSError:
-            return None
+        if process in self._units:
+            return self._units[process]
+        environment = _read(process[0], "environ").split(b"\0")
         marks = dict(variable.partition(b"=")[::2] for variable in environment)
         unit = marks.get(UNIT_MARK.encode())
-        ours = marks.get(FLEET_MARK.encode()) == self._mark and unit is not None
-        found = unit.decode() if ours and unit is not None else None
+        if unit is not None and marks.get(FLEET_MARK.encode()) == self._mark:
+            return self._units.setdefault(process, unit.decode())
         now = time.monotonic()
-        if found is not None or now - self._first_seen.setdefault(process, now) > SETTLED:
-            self._known[process] = found
-        return found
+        if now - self._first_seen.setdefault(process, now) > SETTLED:
+            self._strangers.add(process[0])
+        return None
+
+
+def _read(pid: int, what: str) -> bytes:
+    """Return what /proc says of a process; nothing where it is gone, or may not be read."""
+    try:
+        with open(f"/proc/{pid}/{what}", "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def _alive(pid: int) -> tuple[int, bytes] | None:
     """Return pid and start time of a process that is there and no zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in (b"Z", b"X") else (pid, fields[19])
+    fields = _read(pid, "stat").rpartition(b") ")[2].split()
+    return (pid, fields[19]) if fields and fields[0] not in (b"Z", b"X") else None
 
 
 def _shown(pid: int) -> str:
-    try:
-        return f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()[:80]!r}"
-    except OSError:
-        return f"{pid} (gone)"
+    return f"{pid} {_read(pid, 'cmdline')[:80]!r}"

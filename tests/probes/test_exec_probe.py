@@ -98,11 +98,11 @@ async def test_a_command_that_ignores_every_signal_is_killed_with_its_group() ->
         f"trap '' TERM INT HUP; (trap '' TERM; sleep {LONG}) & echo child $!; "
         f"echo hanging; while :; do sleep {LONG}; done"
     )
-    result = await ask("sh", "-c", script, within=1.0)
+    result = await ask("sh", "-c", script, within=3.0)
     assert result.ok is False
-    assert result.detail.startswith("sh did not end within 1 s: child ")
+    assert result.detail.startswith("sh did not end within 3 s: child ")
     assert result.detail.endswith(" hanging")
-    assert result.latency >= 1.0
+    assert result.latency >= 3.0
     await until_gone(int(result.detail.split("child ")[1].split()[0]))
 
 
@@ -336,7 +336,7 @@ async def test_many_at_once_take_turns(tmp_path: Path) -> None:
 async def test_waiting_for_a_turn_does_not_use_up_the_time_out(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    prober, patience = Prober(1), 0.8
+    prober, patience = Prober(1), 3.0
     long = ProbeSpec(ExecCheck(("sh", "-c", f"read go < {gate}")), timeout=DEADLINE)
     short = ProbeSpec(ExecCheck(("true",)), timeout=patience)
     with reaping() as launcher, held_open(gate) as opened:
