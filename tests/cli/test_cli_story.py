@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -426,10 +427,10 @@ def test_what_helps_is_not_cut_off_a_notice(
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-@pytest.mark.parametrize("later", [(), *((line,) for line in HANG[:1])])
+@pytest.mark.parametrize("later", [(), HANG[:1]])
 @pytest.mark.parametrize("mishaps", [(), CRASH, (*CRASH, *HANG, *CRASH)])
 def test_what_helps_is_told_where_no_daemon_runs(
-    columns: int, later: tuple[Line, ...], mishaps: tuple[Line, ...]
+    columns: int, later: Sequence[Line], mishaps: Sequence[Line]
 ) -> None:
     """And its server complains at length that the daemon's connection has broken."""
     lines = (*START, *mishaps, (NOON - 60, "notice", INCIDENT, 4), *later)
